@@ -1,0 +1,1 @@
+"""One module per entity: its Structs, then its repository."""

@@ -1,0 +1,473 @@
+"""Conversation sessions, and through them their turns."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from clonedb import queries
+from clonedb.errors import InvalidInput, InvalidTransition, NotFound, SessionEnded
+from clonedb.ids import check_id
+from clonedb.pages import DEFAULT_LIMIT, Page, check_limit, filter_arguments, find_page
+from clonedb.repositories.conversation_turns import (
+    ConversationTurn,
+    NewTurn,
+    SessionTurn,
+)
+from clonedb.repositories.vocabulary import LlmProvider, SessionState, TtsProvider
+from clonedb.repositories.writing import (
+    all_same_as_stored,
+    changes_of,
+    check_ids,
+    columns_of,
+    found,
+    rows_of,
+    same_as_stored,
+)
+from clonedb.validation import Count, Moment, convert
+
+if TYPE_CHECKING:
+    from clonedb.scope import Scope
+
+
+class ConversationSession(msgspec.Struct, frozen=True):
+    """A stored session; `average_latency_ms` is per turn, None before the first."""
+
+    id: UUID
+    started_at: datetime
+    ended_at: datetime | None
+    state: SessionState
+    llm_provider: LlmProvider
+    tts_provider: TtsProvider
+    voice_model_id: UUID | None
+    face_model_id: UUID | None
+    total_turns: int
+    total_latency_ms: int
+    average_latency_ms: float | None
+    total_cost: Decimal
+    created_at: datetime
+    updated_at: datetime
+    deleted_at: datetime | None
+
+
+class NewSession(msgspec.Struct, frozen=True, kw_only=True):
+    """A session to start; without an id or a start the database gives them."""
+
+    id: UUID | None = None
+    started_at: Moment | None = None
+    llm_provider: LlmProvider = "gpt-4-turbo"
+    tts_provider: TtsProvider = "xtts-v2"
+    voice_model_id: UUID | None = None
+    face_model_id: UUID | None = None
+
+
+class SessionPatch(msgspec.Struct, frozen=True, kw_only=True):
+    """What to change: UNSET leaves a field, None clears it; state and totals have own calls."""
+
+    llm_provider: LlmProvider | UnsetType = UNSET
+    tts_provider: TtsProvider | UnsetType = UNSET
+    voice_model_id: UUID | UnsetType | None = UNSET
+    face_model_id: UUID | UnsetType | None = UNSET
+
+
+class SessionFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which sessions; UNSET fields do not narrow. `active` is one that has not ended."""
+
+    active: bool | UnsetType = UNSET
+    state: SessionState | UnsetType = UNSET
+    llm_provider: LlmProvider | UnsetType = UNSET
+    started_from: Moment | UnsetType = UNSET
+    started_before: Moment | UnsetType = UNSET
+
+
+class TurnFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which turns of a session, by their number; both ends are included."""
+
+    turn_from: Count | UnsetType = UNSET
+    turn_to: Count | UnsetType = UNSET
+
+
+class Period(msgspec.Struct, frozen=True, kw_only=True):
+    """Which sessions a statistic covers, by their start; `started_before` is exclusive."""
+
+    started_from: Moment | UnsetType = UNSET
+    started_before: Moment | UnsetType = UNSET
+
+
+class SessionEnding(msgspec.Struct, frozen=True, kw_only=True):
+    """A session to end in `end_many`; without a moment it ends now."""
+
+    id: UUID
+    ended_at: Moment | None = None
+
+
+class SessionWithTurns(msgspec.Struct, frozen=True):
+    """A session and its newest turns, in their order."""
+
+    session: ConversationSession
+    turns: list[ConversationTurn]
+
+
+class SessionStatistics(msgspec.Struct, frozen=True):
+    """Sums over a user's sessions; the average is latency over turns, None without turns."""
+
+    sessions: int
+    active_sessions: int
+    turns: int
+    total_latency_ms: int
+    average_latency_ms: float | None
+    total_cost: Decimal
+    conversation_seconds: float
+
+
+class ProviderStatistics(msgspec.Struct, frozen=True):
+    """The same for one pair of providers."""
+
+    llm_provider: LlmProvider
+    tts_provider: TtsProvider
+    sessions: int
+    turns: int
+    average_latency_ms: float | None
+    total_cost: Decimal
+
+
+_SESSION_COLUMNS = len(ConversationSession.__struct_fields__)
+
+
+class ConversationSessionRepository:
+    """A user's sessions and turns; exists in a user's scope only."""
+
+    __slots__ = ("_scope",)
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+
+    async def find_by_id(
+        self, id: UUID | str, *, include_deleted: bool = False
+    ) -> ConversationSession | None:
+        return await self._scope.one(
+            queries.conversation_sessions.find_by_id,
+            ConversationSession,
+            id=check_id(id),
+            include_deleted=include_deleted,
+        )
+
+    async def get_by_id(
+        self, id: UUID | str, *, include_deleted: bool = False
+    ) -> ConversationSession:
+        """Raises NotFound."""
+        return found(await self.find_by_id(id, include_deleted=include_deleted), "session", id)
+
+    async def find_many(
+        self,
+        filters: SessionFilter | None = None,
+        *,
+        order: str = "newest",
+        cursor: str | None = None,
+        limit: int = DEFAULT_LIMIT,
+        with_total: bool = False,
+        include_deleted: bool = False,
+    ) -> Page[ConversationSession]:
+        """A page, ordered `newest` or `oldest` by start."""
+        return await find_page(
+            self._scope,
+            queries.conversation_sessions.find_many,
+            ConversationSession,
+            order=order,
+            cursor=cursor,
+            limit=limit,
+            with_total=with_total,
+            include_deleted=include_deleted,
+            arguments=filter_arguments(filters),
+        )
+
+    async def find_one(
+        self, filters: SessionFilter | None = None, *, order: str = "newest"
+    ) -> ConversationSession | None:
+        """The first in the order."""
+        page = await self.find_many(filters, order=order, limit=1)
+        return page.items[0] if page.items else None
+
+    async def find_active(
+        self, *, cursor: str | None = None, limit: int = DEFAULT_LIMIT
+    ) -> Page[ConversationSession]:
+        """A page of the sessions that have not ended, newest first."""
+        return await self.find_many(SessionFilter(active=True), cursor=cursor, limit=limit)
+
+    async def count(
+        self, filters: SessionFilter | None = None, *, include_deleted: bool = False
+    ) -> int:
+        total: int = await self._scope.value(
+            queries.conversation_sessions.count,
+            include_deleted=include_deleted,
+            **filter_arguments(filters),
+        )
+        return total
+
+    async def exists(
+        self, filters: SessionFilter | None = None, *, include_deleted: bool = False
+    ) -> bool:
+        any_at_all: bool = await self._scope.value(
+            queries.conversation_sessions.exists,
+            include_deleted=include_deleted,
+            **filter_arguments(filters),
+        )
+        return any_at_all
+
+    async def create(self, new: NewSession) -> ConversationSession:
+        """Store a session; a repeat with the same id returns the stored row.
+
+        Raises AlreadyExists when the id belongs to other content or a deleted session, NotFound
+        when a model is not the user's.
+        """
+        stored = await self._scope.one(
+            queries.conversation_sessions.create, ConversationSession, **columns_of(new)
+        )
+        return same_as_stored(new, found(stored, "session", new.id), "session")
+
+    async def start(
+        self,
+        *,
+        llm_provider: LlmProvider = "gpt-4-turbo",
+        tts_provider: TtsProvider = "xtts-v2",
+        voice_model_id: UUID | None = None,
+        face_model_id: UUID | None = None,
+    ) -> ConversationSession:
+        """Start a session now: idle, without turns, under an id that the database makes."""
+        return await self.create(
+            NewSession(
+                llm_provider=llm_provider,
+                tts_provider=tts_provider,
+                voice_model_id=voice_model_id,
+                face_model_id=face_model_id,
+            )
+        )
+
+    async def create_many(self, news: Sequence[NewSession]) -> list[ConversationSession]:
+        """Store up to 10,000 sessions in one statement, all or none; like `create` for each."""
+        if not news:
+            return []
+        stored = await self._scope.all(
+            queries.conversation_sessions.create_many, ConversationSession, rows=rows_of(news)
+        )
+        return all_same_as_stored(news, stored, "session")
+
+    async def update(self, id: UUID | str, patch: SessionPatch) -> ConversationSession:
+        """Raises NotFound, also for a model that is not the user's; InvalidInput if empty."""
+        updated = await self._scope.one(
+            queries.conversation_sessions.update,
+            ConversationSession,
+            id=check_id(id),
+            **changes_of(patch),
+        )
+        return found(updated, "session", id)
+
+    async def update_many(
+        self, ids: Iterable[UUID | str], patch: SessionPatch
+    ) -> list[ConversationSession]:
+        """Change several sessions alike; ids that do not exist are left out of the answer."""
+        return await self._scope.all(
+            queries.conversation_sessions.update_many,
+            ConversationSession,
+            ids=check_ids(ids),
+            **changes_of(patch),
+        )
+
+    async def transition(self, id: UUID | str, to_state: SessionState) -> ConversationSession:
+        """Move the session to a state; the state it is in already is a no-op.
+
+        Raises NotFound, SessionEnded, or InvalidTransition where `session_transitions` has no
+        such step.
+        """
+        state = convert(to_state, SessionState, "to_state")
+        rows = await self._scope.rows(
+            queries.conversation_sessions.transition, id=check_id(id), to_state=state
+        )
+        outcome, session = rows[0][0], rows[0][1:]
+        if outcome in ("moved", "unchanged"):
+            return ConversationSession(*session)
+        from_state = None if outcome == "no_session" else ConversationSession(*session).state
+        raise refusal(outcome, id, from_state, state)
+
+    async def end(self, id: UUID | str, *, ended_at: datetime | None = None) -> ConversationSession:
+        """End the session, now or at a moment not before its start; again is a no-op.
+
+        Raises NotFound, or InvalidInput for an end before the start.
+        """
+        moment = None if ended_at is None else convert(ended_at, Moment, "ended_at")
+        rows = await self._scope.rows(
+            queries.conversation_sessions.end, id=check_id(id), ended_at=moment
+        )
+        outcome, session = rows[0][0], rows[0][1:]
+        if outcome in ("ended", "already_ended"):
+            return ConversationSession(*session)
+        raise refusal(outcome, id, None, "idle")
+
+    async def end_many(self, endings: Sequence[SessionEnding]) -> int:
+        """End up to 10,000 sessions in one statement; returns how many had not ended before."""
+        if not endings:
+            return 0
+        return await self._scope.count(
+            queries.conversation_sessions.end_many, rows=rows_of(endings)
+        )
+
+    async def delete(self, id: UUID | str) -> bool:
+        """Hide the session and its turns; False if there was none."""
+        stamp = await self._scope.value(queries.conversation_sessions.delete, id=check_id(id))
+        return stamp is not None
+
+    async def hard_delete(self, id: UUID | str) -> bool:
+        """Remove the session, living or deleted, and its turns; False if there was none."""
+        removed = await self._scope.value(
+            queries.conversation_sessions.hard_delete, id=check_id(id)
+        )
+        return removed is not None
+
+    async def restore(self, id: UUID | str) -> ConversationSession:
+        """Bring a deleted session back; one that is not deleted is returned as it is."""
+        restored = await self._scope.one(
+            queries.conversation_sessions.restore, ConversationSession, id=check_id(id)
+        )
+        return found(restored, "session", id)
+
+    async def record_turn(
+        self, session_id: UUID | str, new: NewTurn, *, state: SessionState | None = None
+    ) -> ConversationTurn:
+        """Store a turn, add it to the session's totals and, where asked, move its state.
+
+        One statement that locks the session: turns are numbered without gaps under any
+        concurrency. A repeat with the same id returns the stored turn, also after the end.
+        Raises NotFound, SessionEnded, InvalidTransition, AlreadyExists when the id belongs to a
+        turn of other content, InvalidInput for an id outside the session's 7 days, and
+        PartitionMissing for a month that has no partition.
+        """
+        moved = None if state is None else convert(state, SessionState, "state")
+        rows = await self._scope.rows(
+            queries.conversation_turns.record,
+            session_id=check_id(session_id, "session_id"),
+            state=moved,
+            **columns_of(new),
+        )
+        outcome, from_state, turn = rows[0][0], rows[0][1], rows[0][2:]
+        if outcome in ("recorded", "repeated"):
+            return same_as_stored(new, ConversationTurn(*turn), "turn")
+        raise refusal(outcome, session_id, from_state, moved)
+
+    async def record_many(self, turns: Sequence[SessionTurn]) -> list[ConversationTurn]:
+        """Store up to 10,000 turns of this user's sessions in one statement, in the order given.
+
+        Turns that are stored already are left as they are. Nothing is stored when any turn's
+        session is missing (NotFound) or has ended (SessionEnded).
+        """
+        if not turns:
+            return []
+        rows = await self._scope.rows(queries.conversation_turns.record_many, rows=rows_of(turns))
+        for outcome, session_id, *_ in rows:
+            if outcome in ("no_session", "ended"):
+                raise refusal(outcome, session_id, None, None)
+        stored = [ConversationTurn(*turn) for _, *turn in rows]
+        return all_same_as_stored(turns, stored, "turn")
+
+    async def find_turn(self, session_id: UUID | str, id: UUID | str) -> ConversationTurn | None:
+        return await self._scope.one(
+            queries.conversation_turns.find_by_id,
+            ConversationTurn,
+            session_id=check_id(session_id, "session_id"),
+            id=check_id(id),
+        )
+
+    async def find_turns(
+        self,
+        session_id: UUID | str,
+        filters: TurnFilter | None = None,
+        *,
+        order: str = "oldest",
+        cursor: str | None = None,
+        limit: int = DEFAULT_LIMIT,
+    ) -> Page[ConversationTurn]:
+        """A page of a session's turns, ordered `oldest` or `newest` by number."""
+        return await find_page(
+            self._scope,
+            queries.conversation_turns.find_many,
+            ConversationTurn,
+            order=order,
+            cursor=cursor,
+            limit=limit,
+            arguments={
+                "session_id": check_id(session_id, "session_id"),
+                **filter_arguments(filters),
+            },
+        )
+
+    async def count_turns(self, session_id: UUID | str) -> int:
+        """How many turns a session has stored."""
+        total: int = await self._scope.value(
+            queries.conversation_turns.count, session_id=check_id(session_id, "session_id")
+        )
+        return total
+
+    async def with_turns(
+        self, id: UUID | str, *, limit: int = DEFAULT_LIMIT
+    ) -> SessionWithTurns | None:
+        """A session and its newest turns, at most 500, in one statement."""
+        rows = await self._scope.rows(
+            queries.conversation_sessions.find_with_turns,
+            id=check_id(id),
+            limit=check_limit(limit),
+        )
+        if not rows:
+            return None
+        session = ConversationSession(*rows[0][:_SESSION_COLUMNS])
+        return SessionWithTurns(
+            session,
+            [
+                ConversationTurn(*columns[_SESSION_COLUMNS:])
+                for columns in rows
+                if columns[_SESSION_COLUMNS] is not None
+            ],
+        )
+
+    def stream_turns(self) -> AsyncIterator[ConversationTurn]:
+        """Every turn of every living session, session by session, in constant memory."""
+        return self._scope.stream(queries.conversation_turns.stream, ConversationTurn)
+
+    async def statistics(self, period: Period | None = None) -> SessionStatistics:
+        """What the living sessions add up to, computed by the database."""
+        row = await self._scope.one(
+            queries.conversation_sessions.statistics,
+            SessionStatistics,
+            **filter_arguments(period),
+        )
+        return found(row, "statistics", self._scope.user_id)
+
+    async def statistics_by_provider(
+        self, period: Period | None = None
+    ) -> list[ProviderStatistics]:
+        """The same for each pair of providers, most turns first."""
+        return await self._scope.all(
+            queries.conversation_sessions.statistics_by_provider,
+            ProviderStatistics,
+            **filter_arguments(period),
+        )
+
+
+def refusal(
+    outcome: str, session_id: object, from_state: str | None, to_state: str | None
+) -> Exception:
+    """The typed error for the outcome that a statement gave as its reason."""
+    if outcome == "no_session":
+        return NotFound(f"session {session_id} does not exist, or not for this user")
+    if outcome == "ended":
+        return SessionEnded(f"session {session_id} has ended", remedy="start another session")
+    if outcome == "before_start":
+        return InvalidInput(f"session {session_id} cannot end before it started")
+    return InvalidTransition(
+        f"session {session_id} is {from_state} and cannot become {to_state}",
+        remedy="clonedb.session_transitions lists what is allowed",
+    )

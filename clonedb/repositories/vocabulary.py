@@ -1,0 +1,12 @@
+"""The closed sets that several entities share; the same values are CHECKs in the database."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+LlmProvider = Literal[
+    "gpt-4-turbo", "gpt-3.5-turbo", "claude-3-opus", "claude-3-sonnet", "llama-3-70b"
+]
+TtsProvider = Literal["xtts-v2", "google-cloud-tts", "openai-tts"]
+SubscriptionTier = Literal["free", "pro", "enterprise"]
+SessionState = Literal["idle", "listening", "processing", "speaking", "interrupted", "error"]

@@ -1,0 +1,155 @@
+"""A pytest plugin: a migrated database of its own for every test, in one line.
+
+    pytest_plugins = ["clonedb.testing"]
+
+    async def test_it(clonedb_worker):
+        await clonedb_worker.users.create(NewUser(email="ada@example.com"))
+
+The server is PostgreSQL from the `embedded` extra, or from `CLONEDB_PG_BIN`, started once for the
+session; the schema is migrated once, into a template that each test's database is a copy of.
+
+    clonedb_server      the EmbeddedServer, for the session
+    clonedb_database    this test's database; `.dsn(role)` for connections of one's own
+    clonedb_app         a Database under the login of user-facing services
+    clonedb_worker      a Database under the login of background jobs
+    clonedb_rollback    the worker's scope inside one transaction on a database shared by the
+                        session, rolled back after the test: fifty times cheaper than a copy, for
+                        tests whose code opens no connections of its own
+
+A conftest.py may also import names from here (PYTEST_DONT_REWRITE: there is nothing to rewrite).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psycopg
+import pytest
+import pytest_asyncio
+from pytest_postgresql import factories
+
+from clonedb import migrate
+from clonedb.database import Database
+from clonedb.embedded import EmbeddedServer
+from clonedb.scope import DatabaseScope
+
+SUPERUSER = "clonedb_superuser"
+
+
+class IsolatedDatabase(NamedTuple):
+    """One test's database on the session's server."""
+
+    server: EmbeddedServer
+    name: str
+
+    def dsn(self, role: str = "clonedb_app") -> str:
+        """The connection string of a role: clonedb_app, clonedb_worker, clonedb_superuser, …"""
+        return self.server.dsn(role, self.name)
+
+
+class _Address(NamedTuple):
+    """What pytest-postgresql asks of the server that a template depends on."""
+
+    host: str
+    port: str
+    user: str = SUPERUSER
+    password: str | None = None
+    options: str = ""
+    maintenance_dbname: str = "postgres"
+    template_dbname: str = "template1"
+
+
+class _Rollback(Exception):  # noqa: N818 - not an error
+    """Ends the transaction of `clonedb_rollback` without storing anything."""
+
+
+@pytest.fixture(scope="session")
+def clonedb_server() -> Iterator[EmbeddedServer]:
+    """The session's server; what it stores need not survive a crash of the machine."""
+    # Not in pytest's own folder, which is closed to the account that the server has under root.
+    with (
+        tempfile.TemporaryDirectory(prefix="clonedb-") as folder,
+        EmbeddedServer(Path(folder), durable=False) as server,
+    ):
+        yield server
+
+
+@pytest.fixture(scope="session")
+def clonedb_address(clonedb_server: EmbeddedServer) -> _Address:
+    """Where the session's server is."""
+    fields = psycopg.conninfo.conninfo_to_dict(clonedb_server.dsn(SUPERUSER, "postgres"))
+    return _Address(str(fields["host"]), str(fields.get("port", 5432)))
+
+
+def _migrate(*, host: str, port: str, user: str, dbname: str, **_: Any) -> None:
+    """Fill the template, as the role that deploys in production."""
+    dsn = psycopg.conninfo.make_conninfo(host=host, port=port, user=user, dbname=dbname)
+    _give_to_owner(dsn, dbname)
+    migrate.apply(psycopg.conninfo.make_conninfo(dsn, user="clonedb_migrator"))
+
+
+def _give_to_owner(dsn: str, name: str) -> None:
+    """What a copy of a database does not inherit: its owner and its grants."""
+    identifier = psycopg.sql.Identifier(name)
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        for command in (
+            "ALTER DATABASE {} OWNER TO clonedb_owner",
+            "REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC",
+        ):
+            connection.execute(psycopg.sql.SQL(command).format(identifier))
+
+
+clonedb_template = factories.postgresql_noproc(
+    depends_on="clonedb_address", dbname="clonedb_test", load=[_migrate]
+)
+clonedb_copy = factories.postgresql("clonedb_template")
+
+
+@pytest.fixture
+def clonedb_database(
+    clonedb_server: EmbeddedServer, clonedb_copy: psycopg.Connection[Any]
+) -> IsolatedDatabase:
+    """A migrated database that this test has to itself."""
+    database = IsolatedDatabase(clonedb_server, clonedb_copy.info.dbname)
+    _give_to_owner(database.dsn(SUPERUSER), database.name)
+    return database
+
+
+@pytest_asyncio.fixture
+async def clonedb_app(clonedb_database: IsolatedDatabase) -> AsyncIterator[Database]:
+    """An open Database under the app login."""
+    async with Database(clonedb_database.dsn("clonedb_app")) as database:
+        yield database
+
+
+@pytest_asyncio.fixture
+async def clonedb_worker(clonedb_database: IsolatedDatabase) -> AsyncIterator[Database]:
+    """An open Database under the worker login."""
+    async with Database(clonedb_database.dsn("clonedb_worker")) as database:
+        yield database
+
+
+@pytest.fixture(scope="session")
+def clonedb_shared(
+    clonedb_server: EmbeddedServer, clonedb_template: Any
+) -> Iterator[IsolatedDatabase]:
+    """A migrated database that all tests with `clonedb_rollback` share."""
+    name = f"{clonedb_template.dbname}_shared"
+    clonedb_server.create_database(name, template=clonedb_template.template_dbname)
+    yield IsolatedDatabase(clonedb_server, name)
+    clonedb_server.drop_database(name)
+
+
+@pytest_asyncio.fixture
+async def clonedb_rollback(clonedb_shared: IsolatedDatabase) -> AsyncIterator[DatabaseScope]:
+    """The worker's scope in a transaction that is never committed."""
+    async with Database(clonedb_shared.dsn("clonedb_worker"), maximum_connections=1) as database:
+        try:
+            async with database.transaction() as transaction:
+                yield transaction
+                raise _Rollback
+        except _Rollback:
+            pass

@@ -1,0 +1,176 @@
+"""A transaction: every call on one connection, between BEGIN and COMMIT."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import psycopg
+from psycopg import AsyncRawCursor
+from psycopg.pq import TransactionStatus
+from psycopg.rows import TupleRow
+
+from clonedb import errors
+from clonedb.executor import (
+    SET_CONTEXT,
+    Connection,
+    Context,
+    Outcome,
+    Session,
+    execute,
+    session_of,
+)
+from clonedb.sqlstates import translate
+from clonedb.statements import Statement
+
+# Rows in one fetch of a stream: about 1 MB of 2 KB rows, and few enough not to hold the event loop.
+_STREAM_ROWS: Final = 500
+
+_ISOLATION: Final = {
+    "read committed": " ISOLATION LEVEL READ COMMITTED",
+    "repeatable read": " ISOLATION LEVEL REPEATABLE READ",
+    "serializable": " ISOLATION LEVEL SERIALIZABLE",
+}
+
+
+class TransactionLane:
+    """Every call on one connection, between BEGIN and COMMIT."""
+
+    def __init__(self, connection: Connection, *, prepare: bool) -> None:
+        self._connection = connection
+        self._prepare = prepare
+        self._session: Session | None = None
+        self._savepoints = 0
+        self._wrote = False
+        self._closed = False
+        self._streaming = False
+        # Calls gathered inside one transaction take turns on its connection.
+        self._turn = asyncio.Lock()
+
+    async def begin(self, isolation: str | None, read_only: bool, context: Context) -> None:
+        """BEGIN and the context, in one round trip."""
+        begin = "BEGIN"
+        if isolation is not None:
+            begin += _ISOLATION[isolation]
+        if read_only:
+            begin += " READ ONLY"
+        self._session = session_of(None, context)
+        await self._control(begin, session=self._session)
+
+    async def commit(self) -> None:
+        """COMMIT; OutcomeUnknown when the connection is lost while it is under way."""
+        if self._connection.info.transaction_status == TransactionStatus.INERROR:
+            await self.rollback()
+            raise errors.TransactionAborted(
+                "a statement of this transaction failed and its error was swallowed: "
+                "everything was rolled back",
+                remedy="catch errors around `async with tx.transaction():`, a savepoint",
+            )
+        await self._control("COMMIT", outcome_unknown=self._wrote)
+
+    async def rollback(self) -> None:
+        """ROLLBACK; what the connection cannot say any more, the server does by itself."""
+        if not self._connection.closed:
+            try:
+                await self._control("ROLLBACK")
+            except errors.ClonedbError:
+                await self._connection.close()
+
+    def close(self) -> None:
+        self._closed = True
+
+    async def run(self, statement: Statement, values: Sequence[Any], context: Context) -> Outcome:
+        self._check_open(statement)
+        session = session_of(statement, context)
+        self._wrote |= statement.access == "write"
+        async with self._turn:
+            try:
+                outcome = await execute(
+                    self._connection,
+                    statement,
+                    values,
+                    None if session == self._session else session,
+                    self._prepare,
+                )
+            except Exception as error:
+                # An error may have undone the set_config that travelled with the statement.
+                self._session = None
+                raise translate(error, statement) from error
+            self._session = session
+            return outcome
+
+    async def stream(
+        self, statement: Statement, values: Sequence[Any], context: Context
+    ) -> AsyncGenerator[TupleRow, None]:
+        self._check_open(statement)
+        session = session_of(statement, context)
+        self._streaming = True
+        try:
+            if session != self._session:
+                await AsyncRawCursor(self._connection).execute(SET_CONTEXT, session)
+                self._session = session
+            cursor = AsyncRawCursor(self._connection)
+            async for row in cursor.stream(statement.text, values, size=_STREAM_ROWS):
+                yield row
+        except psycopg.Error as error:
+            self._session = None
+            raise translate(error, statement) from error
+        finally:
+            self._streaming = False
+
+    @asynccontextmanager
+    async def transaction(
+        self, *, isolation: str | None, read_only: bool, context: Context
+    ) -> AsyncIterator[TransactionLane]:
+        """A savepoint: released when the block ends, rolled back to when it raises."""
+        if isolation is not None or read_only:
+            raise errors.InvalidInput(
+                "a transaction inside a transaction is a savepoint: it has no isolation level and "
+                "no read-only mode of its own"
+            )
+        self._check_open(None)
+        self._savepoints += 1
+        name = f"clonedb_{self._savepoints}"
+        await self._control(f"SAVEPOINT {name}")
+        try:
+            yield self
+        except BaseException:
+            if not self._connection.closed:
+                await self._control(f"ROLLBACK TO SAVEPOINT {name}")
+                # The savepoint's own set_config calls are undone with it.
+                self._session = None
+            raise
+        await self._control(f"RELEASE SAVEPOINT {name}")
+
+    def _check_open(self, statement: Statement | None) -> None:
+        if self._closed:
+            raise errors.InvalidInput(
+                "the transaction has ended",
+                query=None if statement is None else statement.name,
+                remedy="use the scope inside its `async with` block only",
+            )
+        if self._streaming:
+            raise errors.InvalidInput(
+                "a stream is being read on this transaction's connection",
+                query=None if statement is None else statement.name,
+                remedy="finish the stream first, or call outside the transaction",
+            )
+
+    async def _control(
+        self,
+        command: str,
+        *,
+        session: Session | None = None,
+        outcome_unknown: bool = False,
+    ) -> None:
+        try:
+            async with self._connection.pipeline():
+                await AsyncRawCursor(self._connection).execute(command.encode(), prepare=False)
+                if session is not None:
+                    await AsyncRawCursor(self._connection).execute(
+                        SET_CONTEXT, session, prepare=self._prepare
+                    )
+        except psycopg.Error as error:
+            raise translate(error, outcome_unknown=outcome_unknown) from error

@@ -1,0 +1,96 @@
+"""Checks of what callers hand in, before anything is sent.
+
+PostgreSQL's constraints have the last word; these say the same earlier, and name the field.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, Final, TypeVar
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Meta
+
+from clonedb.errors import InvalidInput
+from clonedb.ids import check_id
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+# One field of text, in bytes of UTF-8: the CHECKs of transcripts and responses use the same bound.
+MAXIMUM_TEXT_BYTES: Final = 1024 * 1024
+
+Text = Annotated[str, Meta(max_length=MAXIMUM_TEXT_BYTES)]
+Label = Annotated[str, Meta(min_length=1, max_length=200)]
+Count = Annotated[int, Meta(ge=0, le=2_147_483_647)]
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+Moment = Annotated[datetime, Meta(tz=True)]
+
+
+def validated(value: S) -> S:
+    """The same Struct with its declared types and bounds enforced (constructors do not).
+
+    Raises InvalidInput that names the Struct and the field. Every UUID has to be of version 7,
+    every number finite, every Decimal non-negative, every text free of NUL and lone surrogates.
+    """
+    kind = type(value)
+    fields = {
+        name: content
+        for name in kind.__struct_fields__
+        if (content := getattr(value, name)) is not UNSET
+    }
+    try:
+        checked = msgspec.convert(fields, kind)
+    except msgspec.ValidationError as error:
+        raise InvalidInput(f"{kind.__name__}: {error}") from None
+    for name in fields:
+        _check(getattr(checked, name), f"{kind.__name__}.{name}")
+    return checked
+
+
+def convert(value: object, kind: Any, name: str) -> Any:
+    """A single argument as `kind`, checked like a field of a Struct."""
+    try:
+        checked = msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise InvalidInput(f"{name}: {error}") from None
+    _check(checked, name)
+    return checked
+
+
+def _check(content: Any, where: str) -> None:
+    if isinstance(content, str):
+        check_text(content, where)
+    elif isinstance(content, float):
+        if not math.isfinite(content):
+            raise InvalidInput(f"{where} must be a finite number, not {content}")
+    elif isinstance(content, Decimal):
+        if not content.is_finite() or content < 0:
+            raise InvalidInput(f"{where} must be a finite number of at least 0, not {content}")
+    elif isinstance(content, UUID):
+        check_id(content, where)
+    elif isinstance(content, Mapping):
+        for key, inner in content.items():
+            _check(key, f"a key of {where}")
+            _check(inner, f"{where}[{key!r}]")
+    elif isinstance(content, Sequence) and not isinstance(content, bytes | bytearray):
+        for position, inner in enumerate(content):
+            _check(inner, f"{where}[{position}]")
+
+
+def check_text(text: str, where: str) -> str:
+    """The text, if PostgreSQL can store it: no NUL, no lone surrogate, at most 1 MiB of UTF-8."""
+    if "\0" in text:
+        raise InvalidInput(f"{where} contains a NUL character, which PostgreSQL cannot store")
+    try:
+        size = len(text) if text.isascii() else len(text.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidInput(
+            f"{where} contains a lone surrogate at position {error.start}: it is not valid Unicode"
+        ) from None
+    if size > MAXIMUM_TEXT_BYTES:
+        raise InvalidInput(f"{where} has {size:,} bytes; at most {MAXIMUM_TEXT_BYTES:,} are stored")
+    return text

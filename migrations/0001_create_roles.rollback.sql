@@ -1,0 +1,1 @@
+-- Nothing to undo: roles belong to the whole cluster and may be in use by other databases.

@@ -1,0 +1,98 @@
+-- Creates what the app login may do with users before there is a context: sign up, find a login.
+-- depends: 0005_create_protection
+-- why: without a context the app login sees no user, so these two go through the owner, and give
+--   away no more than they must.
+-- phase: before deploy
+-- locks: none
+-- rollback: drops the functions
+
+SET LOCAL ROLE clonedb_owner;
+
+CREATE FUNCTION clonedb.sign_up(
+    p_id uuid,
+    p_email text,
+    p_name text,
+    p_personality_traits text[],
+    p_speaking_style text,
+    p_preferred_llm_provider text,
+    p_preferred_tts_provider text,
+    p_settings jsonb
+)
+RETURNS SETOF clonedb.users
+LANGUAGE plpgsql
+VOLATILE
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_user clonedb.users;
+BEGIN
+    INSERT INTO clonedb.users AS u (
+        id,
+        email,
+        name,
+        personality_traits,
+        speaking_style,
+        preferred_llm_provider,
+        preferred_tts_provider,
+        settings
+    )
+    VALUES (
+        coalesce(p_id, clonedb.uuid_v7()),
+        p_email,
+        p_name,
+        coalesce(p_personality_traits, '{}'),
+        p_speaking_style,
+        coalesce(p_preferred_llm_provider, 'gpt-4-turbo'),
+        coalesce(p_preferred_tts_provider, 'xtts-v2'),
+        coalesce(p_settings, '{}')
+    )
+    -- DO NOTHING would return no row to a repeat that races with the first.
+    ON CONFLICT (id) DO UPDATE SET id = excluded.id
+    RETURNING u.* INTO v_user;
+
+    -- An id is no proof of who asks: only the same living address gets its row back.
+    IF v_user.email_key <> lower(p_email) OR v_user.deleted_at IS NOT NULL THEN
+        RAISE EXCEPTION 'duplicate key value violates unique constraint "users_pkey"'
+            USING
+                ERRCODE = 'unique_violation',
+                SCHEMA = 'clonedb',
+                TABLE = 'users',
+                CONSTRAINT = 'users_pkey';
+    END IF;
+    RETURN NEXT v_user;
+END
+$$;
+
+COMMENT ON FUNCTION clonedb.sign_up(uuid, text, text, text[], text, text, text, jsonb) IS
+'Stores a new user of the free tier and returns the row. A repeat with the same id and address
+returns the stored row unchanged; the id of another or of a deleted user is refused as taken
+(users_pkey), an address in use likewise (users_email_key_living). NULL means the default.';
+
+CREATE FUNCTION clonedb.find_login(p_email text)
+RETURNS TABLE (id uuid, subscription_tier text)
+LANGUAGE plpgsql
+STABLE
+SECURITY DEFINER
+PARALLEL SAFE
+ROWS 1
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN QUERY
+    SELECT
+        u.id,
+        u.subscription_tier
+    FROM clonedb.users AS u
+    WHERE u.email_key = lower(p_email)
+        AND u.deleted_at IS NULL;
+END
+$$;
+
+COMMENT ON FUNCTION clonedb.find_login(text) IS
+'The id and tier of the living user with this address in any case, or no row.';
+
+GRANT EXECUTE ON FUNCTION
+clonedb.sign_up(uuid, text, text, text[], text, text, text, jsonb),
+clonedb.find_login(text)
+TO clonedb_app, clonedb_worker;

@@ -1,0 +1,5 @@
+-- Drops the face models with every row.
+
+SET LOCAL ROLE clonedb_owner;
+
+DROP TABLE clonedb.face_models;

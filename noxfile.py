@@ -1,0 +1,69 @@
+"""Development commands: `nox -s demo` and `nox -s tests` need nothing but PyPI.
+
+nox -s demo      conversations stored and read back on an embedded server
+nox -s tests     the test suite; CLONEDB_PG_BIN=/folder/of/postgres for another server
+nox -s lint      ruff, sqlfluff, squawk
+nox -s types     mypy --strict
+nox -s verify    everything generated is what would be generated now
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.4.15"
+nox.options.sessions = ["tests", "lint", "types", "verify"]
+nox.options.reuse_existing_virtualenvs = True
+
+# Tools whose opinion changes with their version, so that a release of theirs breaks nobody.
+RUFF = "ruff==0.17.6"
+SQLFLUFF = "sqlfluff==4.5.0"
+SQUAWK = "squawk-cli==2.70.0"
+MYPY = "mypy==2.4.1"
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Start a server, store conversations, show what happened."""
+    session.install("-q", "-e", ".[embedded,cli]")
+    session.run("clonedb", "demo", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests on a real server."""
+    session.install("-q", "-e", ".[tests]")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check the style of Python, queries and migrations."""
+    session.install("-q", RUFF, SQLFLUFF, SQUAWK, "-e", ".")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    views = Path(session.create_tmp()) / "sql"
+    session.run("python", "-m", "clonedb.lint_view", "sql", str(views))
+    session.run("sqlfluff", "lint", "--config", ".sqlfluff", str(views))
+    migrations = sorted(
+        str(path)
+        for path in Path("migrations").glob("*.sql")
+        if not path.name.endswith(".rollback.sql")
+    )
+    session.run("squawk", "--config", ".squawk.toml", *migrations)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types of the package."""
+    session.install("-q", MYPY, "-e", ".[tests]")
+    session.run("mypy")
+
+
+@nox.session
+def verify(session: nox.Session) -> None:
+    """Generate what is generated, and fail where the committed files differ."""
+    session.install("-q", "-e", ".[embedded,cli]")
+    session.run("python", "-m", "clonedb.generate", "--check", *session.posargs)

@@ -1,0 +1,15 @@
+-- The database itself: what a login learns when it opens, and what health reports.
+
+-- name: applied_migrations()
+-- The ids of the migrations that yoyo has applied, in order.
+SELECT m.migration_id
+FROM public._yoyo_migration AS m
+ORDER BY m.migration_id;
+
+-- name: health()^
+-- Whether the server is a standby, and for how many months partitions stand ready.
+SELECT
+    pg_is_in_recovery() AS in_recovery,
+    clonedb.turn_months_ahead() AS turn_months_ahead,
+    clonedb.audit_months_ahead() AS audit_months_ahead,
+    current_user::text AS login;

@@ -1,0 +1,54 @@
+"""Fixtures for migrations on an empty database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from deploying import Deployer, Folder, OldServer, Probe, StockYoyo
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path / "migrations")
+
+
+@pytest.fixture
+def dsn(empty_database: Any) -> str:
+    """The deployer's connection string to a database with nothing in it."""
+    return str(empty_database.dsn("clonedb_migrator"))
+
+
+@pytest.fixture
+def probe(empty_database: Any) -> Iterator[Probe]:
+    with psycopg.connect(empty_database.dsn("clonedb_superuser"), autocommit=True) as connection:
+        yield Probe(connection)
+
+
+@pytest.fixture
+def deploy(dsn: str, folder: Folder) -> Iterator[Callable[..., Deployer]]:
+    started: list[Deployer] = []
+
+    def start(**options: Any) -> Deployer:
+        started.append(Deployer(dsn, folder, **options))
+        return started[-1]
+
+    yield start
+    for deployer in started:
+        deployer.kill()
+
+
+@pytest.fixture
+def stock_yoyo(dsn: str, folder: Folder) -> StockYoyo:
+    return StockYoyo(dsn, folder)
+
+
+@pytest.fixture
+def old_server() -> Iterator[str]:
+    server = OldServer()
+    server.start()
+    yield server.dsn
+    server.join()
