@@ -7,20 +7,21 @@ command's extra is not needed by another.
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-import msgspec
 import typer
-from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from typer.core import TyperGroup
 
+from clonedb import demo_commands
 from clonedb.errors import InvalidInput
+from clonedb.terminal import AsJson, Dsn, print_json, stderr, stdout
 
 if TYPE_CHECKING:
     from clonedb import migrate as library
@@ -33,20 +34,6 @@ app = typer.Typer(
     help="The database layer of a conversational clone: migrations and tools.",
 )
 
-# Results go to stdout, whatever else there is to say to stderr, so that --json can be piped.
-_stdout = Console(highlight=False, soft_wrap=True)
-_stderr = Console(stderr=True, highlight=False, soft_wrap=True)
-
-Dsn = Annotated[
-    str | None,
-    typer.Option(
-        envvar="DATABASE_URL",
-        show_default=False,
-        help="The database: a libpq connection string or postgresql:// URL. Prefer the variable "
-        "or a password file where other people can list processes.",
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Directory = Annotated[
     Path | None,
     typer.Option(show_default=False, help="The migrations folder; clonedb's own by default."),
@@ -58,12 +45,15 @@ class _OptionalCount(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         completed = []
-        for word, following in zip(args, [*args[1:], ""], strict=True):
+        for word, following in zip_longest(args, args[1:], fillvalue=""):
             completed.append(word)
             if word == "--rollback" and not re.fullmatch(r"-?\d+", following):
                 completed.append("1")
         return super().parse_args(ctx, completed)
 
+
+app.command()(demo_commands.demo)
+app.command()(demo_commands.load)
 
 _migrate = typer.Typer(cls=_OptionalCount, invoke_without_command=True)
 app.add_typer(_migrate, name="migrate")
@@ -132,10 +122,10 @@ def new_migration(
 
     paths = [str(path) for path in library.new(name, directory)]
     if as_json:
-        _print_json({"created": paths})
+        print_json({"created": paths})
     else:
         for path in paths:
-            _stdout.print(path, markup=False)
+            stdout.print(path, markup=False)
 
 
 # Events that stay on the screen after the bar has gone.
@@ -157,7 +147,7 @@ def _progress(title: str) -> Iterator[library.ProgressListener]:
         TimeElapsedColumn(),
     )
     with Progress(
-        *columns, console=_stderr, transient=True, disable=not _stderr.is_terminal
+        *columns, console=stderr, transient=True, disable=not stderr.is_terminal
     ) as bar:
         task = bar.add_task(title, total=None)
         said: set[str] = set()
@@ -169,24 +159,24 @@ def _progress(title: str) -> Iterator[library.ProgressListener]:
             line = _SAID.get(progress.event, "").format(progress.detail)
             if line and line not in said:
                 said.add(line)
-                _stderr.print(line, markup=False)
+                stderr.print(line, markup=False)
 
         yield listen
 
 
 def _show_done(what: str, ids: list[str], *, as_json: bool) -> None:
     if as_json:
-        _print_json({what.replace(" ", "_"): ids})
+        print_json({what.replace(" ", "_"): ids})
         return
     for one in ids:
-        _stdout.print(f"{what} {one}", markup=False)
+        stdout.print(f"{what} {one}", markup=False)
     if not ids:
-        _stdout.print("nothing to do")
+        stdout.print("nothing to do")
 
 
 def _show_status(states: list[library.MigrationStatus], *, as_json: bool) -> None:
     if as_json:
-        _print_json(states)
+        print_json(states)
         return
     colours = {"applied": "green", "pending": "yellow", "drifted": "red", "unknown": "red"}
     table = Table("migration", "state", "applied at", box=None, pad_edge=False)
@@ -195,10 +185,5 @@ def _show_status(states: list[library.MigrationStatus], *, as_json: bool) -> Non
         if one.state == "applied" and one.checksum is None:
             state += " (no checksum yet)"
         moment = one.applied_at.isoformat(sep=" ", timespec="seconds") if one.applied_at else ""
-        table.add_row(one.id, state, moment)
-    _stdout.print(table)
-
-
-def _print_json(value: object) -> None:
-    # Not by rich: JSON is for machines, and keeps its long lines.
-    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+        table.add_row(escape(one.id), state, moment)
+    stdout.print(table)

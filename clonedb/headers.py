@@ -136,8 +136,8 @@ def _parse_specification(
         raise QueryFileError(
             path,
             line,
-            f"{operator} is no operator: use ^ (one row or None), $ (one value), ! (rows affected), "
-            "<! (the row of an INSERT ... RETURNING), or nothing (all rows)",
+            f"{operator} is no operator: use ^ (one row or None), $ (one value), ! (how many rows "
+            "were affected), <! (the row of an INSERT ... RETURNING), or nothing (all rows)",
         )
     check_name(name, "query", path, line)
     if hasattr(Queries, name) or name in ("driver_adapter", "is_aio") or name.endswith("_cursor"):

@@ -167,9 +167,9 @@ def _refuse_slice(
         raise QueryFileError(
             path,
             line,
-            f"{parameter} directly behind an operand may be a parameter or the end of an array "
-            f"slice: write the slice with spaces, [1 : {name}] or [1 : {parameter}], and a parameter "
-            "with a space before it",
+            f"{parameter} behind an operand may be a parameter or the end of an array slice: put "
+            f"spaces around a slice's colon, [1 : {name}] or [1 : {parameter}], and one before a "
+            "parameter",
         )
 
 

@@ -24,8 +24,8 @@ from clonedb.lexer import Kind, Token
 ConditionKind = Literal["filter", "when", "unless", "order", "after"]
 CONDITIONS: Final = cast(tuple[ConditionKind, ...], get_args(ConditionKind))
 
-# A word and a colon, but not the colon of "https://".
-_LABEL: Final = re.compile(r"--\s*(?P<word>[A-Za-z_]+)\s*:(?!/)")
+# A word and a colon; but not the colon of "https://", and not sqlfluff's own word.
+_LABEL: Final = re.compile(r"--\s*(?!noqa:)(?P<word>[A-Za-z_]+)\s*:(?!/)")
 _CONDITION: Final = re.compile(r"(?P<kind>[a-z]+):\s*(?P<name>[a-z][a-z0-9_]*)")
 
 _FIRST_WORD: Final = re.compile(r"\W*(\w+)")
@@ -95,6 +95,11 @@ def read_lines(text: str, tokens: Sequence[Token], *, path: str) -> Iterator[Lin
         yield Line(number, parts, parts[1::2], conditions, writes)
 
 
+def is_condition(comment: str) -> bool:
+    """Tell whether a comment at the end of a line is, or is meant to be, its condition."""
+    return _LABEL.match(comment) is not None
+
+
 def _parts(text: str, start: int, row: Sequence[Token]) -> tuple[str, ...]:
     parts = []
     for token in row:
@@ -105,7 +110,7 @@ def _parts(text: str, start: int, row: Sequence[Token]) -> tuple[str, ...]:
 
 
 def _conditions(comment: Token, path: str) -> tuple[Condition, ...]:
-    if not _LABEL.match(comment.text):
+    if not is_condition(comment.text):
         return ()
     if comment.text.rstrip().endswith(";"):
         raise QueryFileError(
@@ -138,6 +143,8 @@ def _refuse_stray(comment: Token, path: str) -> None:
         raise QueryFileError(
             path, comment.line, f"{word}: has no SQL before it: put it at the end of its line"
         )
+    if word == "name":
+        raise QueryFileError(path, comment.line, "a query begins with -- name: in lower case")
     if word in TAGS:
         raise QueryFileError(
             path, comment.line, f"a tag belongs in the header: put {word}: directly below its prose"

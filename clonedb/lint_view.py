@@ -13,46 +13,49 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clonedb.lexer import Kind, Token
-from clonedb.lines import read_lines
+from clonedb.lines import is_condition, read_lines
 from clonedb.query_file import read_text, sections
 
 
 def lint_view(text: str, path: str) -> str:
     """Return the file's text with the same line numbers and only the first order of each query.
 
-    The line of another order becomes a comment that names it; a statement without a semicolon gets
+    The line of another order becomes a comment that names it. Conditions are left out: they are
+    ours and not SQL's, and a line is not too long for them. A statement without a semicolon gets
     one. Raises `QueryFileError` where the file cannot be read as queries.
     """
     rows = text.split("\n")
     for _, tokens in sections(text, path=path):
-        code = [t for t in tokens if t.kind not in (Kind.LINE_COMMENT, Kind.BLOCK_COMMENT)]
-        ended = bool(code) and code[-1].kind is Kind.SEMICOLON
-        statement = [t for t in tokens if t.kind is not Kind.SEMICOLON]
-        others = _lines_of_other_orders(text, statement, path)
-        remaining = [t for t in code if t.line not in others and t.kind is not Kind.SEMICOLON]
-        if remaining and (not ended or code[-1].line in others):
-            _insert_semicolon(rows, text, remaining[-1])
-        for number, order in others.items():
-            row = rows[number - 1]
-            indent = row[: len(row) - len(row.lstrip())]
-            rows[number - 1] = f"{indent}-- the order {order}"
+        other_orders = _other_orders(text, tokens, path)
+        last = None
+        for token in tokens:
+            row = rows[token.line - 1]
+            if token.line in other_orders:
+                indent = row[: len(row) - len(row.lstrip())]
+                rows[token.line - 1] = f"{indent}-- the order {other_orders[token.line]}"
+            elif token.kind is Kind.LINE_COMMENT and is_condition(token.text):
+                rows[token.line - 1] = row[: _column(text, token.start)].rstrip()
+            elif token.kind not in (Kind.LINE_COMMENT, Kind.BLOCK_COMMENT):
+                last = token
+        if last is not None and last.kind is not Kind.SEMICOLON:
+            row, column = rows[last.last_line - 1], _column(text, last.end)
+            rows[last.last_line - 1] = f"{row[:column].rstrip()};{row[column:]}"
     return "\n".join(rows)
 
 
-def _lines_of_other_orders(text: str, tokens: Sequence[Token], path: str) -> dict[int, str]:
+def _other_orders(text: str, tokens: Sequence[Token], path: str) -> dict[int, str]:
+    statement = [token for token in tokens if token.kind is not Kind.SEMICOLON]
     orders = [
-        (line.number, condition.name)
-        for line in read_lines(text, tokens, path=path)
-        for condition in line.conditions
-        if condition.kind == "order"
+        (line.number, name)
+        for line in read_lines(text, statement, path=path)
+        for kind, name in line.conditions
+        if kind == "order"
     ]
     return {number: name for number, name in orders if name != orders[0][1]}
 
 
-def _insert_semicolon(rows: list[str], text: str, last: Token) -> None:
-    column = last.end - (text.rfind("\n", 0, last.end) + 1)
-    row = rows[last.last_line - 1]
-    rows[last.last_line - 1] = f"{row[:column].rstrip()};{row[column:]}"
+def _column(text: str, offset: int) -> int:
+    return offset - (text.rfind("\n", 0, offset) + 1)
 
 
 def main() -> None:

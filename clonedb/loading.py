@@ -21,9 +21,12 @@ from typing import Final
 import msgspec
 
 from clonedb.conversations import BadLine, ConversationFile, GoodLine
+from clonedb.database import Database
 from clonedb.errors import AlreadyExists, InvalidInput, SessionEnded
 from clonedb.placement import DEFAULT_MONTH, DEFAULT_USERS, PlacedConversation, Placement
+from clonedb.repositories.conversation_sessions import ProviderStatistics
 from clonedb.repositories.conversation_turns import SessionTurn
+from clonedb.repositories.statistics import SystemTotals
 from clonedb.repositories.users import NewUser
 from clonedb.scope import DatabaseScope, UserScope
 
@@ -69,6 +72,39 @@ class LoadReport(msgspec.Struct, frozen=True):
     seconds: float
     turns_per_second: float
     peak_memory_mib: float
+
+
+class CountedLoad(LoadReport, frozen=True):
+    """A load, and what the database holds after it."""
+
+    totals: SystemTotals
+    providers: list[ProviderStatistics]
+
+
+async def load_and_count(
+    dsn: str,
+    path: Path,
+    *,
+    users: int = DEFAULT_USERS,
+    month: date = DEFAULT_MONTH,
+    on_progress: Callable[[LoadProgress], None] = lambda _: None,
+    on_bad_line: Callable[[BadLine], None] = lambda _: None,
+) -> CountedLoad:
+    """`load` with a Database of its own, under the worker login that the dsn names."""
+    async with Database(dsn, maximum_connections=CONNECTIONS) as database:
+        report = await load(
+            database,
+            path,
+            users=users,
+            month=month,
+            on_progress=on_progress,
+            on_bad_line=on_bad_line,
+        )
+        return CountedLoad(
+            **msgspec.structs.asdict(report),
+            totals=await database.statistics.totals(),
+            providers=await database.statistics.by_provider(),
+        )
 
 
 async def load(

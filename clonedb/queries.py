@@ -135,6 +135,8 @@ def load_directory(directory: Path) -> SimpleNamespace:
 
     Raises `QueryFileError` at the first thing that is wrong, with file and line.
     """
+    if not directory.is_dir():
+        raise NotADirectoryError(f"{directory} is no folder of query files")
     modules = SimpleNamespace()
     for file in sorted(directory.glob("[!.]*.sql")):
         path = f"{directory.name}/{file.name}"

@@ -110,8 +110,8 @@ def _one_statement(tokens: list[Token], path: str) -> list[Token]:
             raise QueryFileError(
                 path,
                 ended.line,
-                "a query is one statement, and here its ; is not the end: give the next statement a "
-                "-- name: of its own",
+                "a query is one statement, and this ; is not its end: give what follows a -- "
+                "name: of its own",
             )
     return tokens if ended is None else [t for t in tokens if t.kind is not Kind.SEMICOLON]
 

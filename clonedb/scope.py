@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import date
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -43,12 +43,11 @@ class Scope:
         """The user whose rows this scope sees; None in the scope of the login itself."""
         return self._context.user_id
 
-    def within(self, seconds: float) -> Self:
-        """The same scope with another statement timeout, in seconds (at least a millisecond)."""
-        milliseconds = round(seconds * 1000)
-        if not 1 <= milliseconds <= 86_400_000:
+    def _context_within(self, seconds: float) -> Context:
+        # NaN is in no range, so it is refused too.
+        if not 0.001 <= seconds <= 86_400:
             raise InvalidInput(f"a timeout of {seconds} s is not between 1 ms and a day")
-        return type(self)(self._lane, self._context._replace(timeout_ms=milliseconds))
+        return self._context._replace(timeout_ms=round(seconds * 1000))
 
     async def one(self, query: QueryFunction, row: type[S], /, **arguments: Any) -> S | None:
         """The first row as `row`, or None."""
@@ -119,6 +118,10 @@ class UserScope(Scope):
 
     __slots__ = ()
 
+    def within(self, seconds: float) -> UserScope:
+        """The same with another statement timeout, in seconds: 1 ms to a day."""
+        return UserScope(self._lane, self._context_within(seconds))
+
     @property
     def users(self) -> UserRepository:
         """This user alone."""
@@ -147,6 +150,10 @@ class DatabaseScope(Scope):
     """What the login may do outside one user's rows."""
 
     __slots__ = ()
+
+    def within(self, seconds: float) -> DatabaseScope:
+        """The same with another statement timeout, in seconds: 1 ms to a day."""
+        return DatabaseScope(self._lane, self._context_within(seconds))
 
     def as_user(self, user_id: UUID | str) -> UserScope:
         """The scope of one user; InvalidInput for what is not a UUID of version 7."""

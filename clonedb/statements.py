@@ -61,6 +61,7 @@ class Query:
         )
         self.orders = tuple(self._names("order"))
         self.flags = frozenset((*self._names("when"), *self._names("unless")))
+        self._default_order = self.orders[0] if self.orders else None
         self.filters = {
             name: frozenset(self._used_by(Condition("filter", name))) - self.required
             for name in self._names("filter")
@@ -73,7 +74,7 @@ class Query:
         self._statements: dict[tuple[int, ...], Statement] = {}
         self._bindings: dict[object, tuple[Statement, Callable[[Any], tuple[Any, ...]]]] = {}
         self.full = self._statement(
-            self.orders[0] if self.orders else None,
+            self._default_order,
             frozenset(self._names("when")),
             frozenset(self.parameters),
         )
@@ -119,17 +120,18 @@ class Query:
             self.orders or (None,), _subsets(self.flags), _subsets(self.filters)
         ):
             given = self.required.union(*(self.filters[name] for name in filters))
-            for page in {(), self._after.get(order or "", ())}:
-                statement = self._statement(order, frozenset(flags), given.union(page))
+            for cursor in ((), self._after.get(order or "", ())):
+                known = given.union(cursor)
+                statement = self._statement(order, frozenset(flags), known)
                 # A flag's line may need what a filter left out: no arguments lead there.
-                reachable = conditional.intersection(statement.parameters) <= given.union(page)
+                reachable = conditional.intersection(statement.parameters) <= known
                 if reachable and statement not in seen:
                     seen.add(statement)
                     yield statement
 
     def _choose(self, arguments: Mapping[str, Any]) -> Statement:
-        order = arguments.get("order", self.orders[0]) if self.orders else None
-        if order is not None or "order" in arguments:
+        order = arguments.get("order", self._default_order)
+        if "order" in arguments:
             self._check_order(order)
         for flag in self.flags.intersection(arguments):
             if not isinstance(arguments[flag], bool):

@@ -6,15 +6,16 @@
         await clonedb_worker.users.create(NewUser(email="ada@example.com"))
 
 The server is PostgreSQL from the `embedded` extra, or from `CLONEDB_PG_BIN`, started once for the
-session; the schema is migrated once, into a template that each test's database is a copy of.
+session; the schema is migrated once, into a template.
 
     clonedb_server      the EmbeddedServer, for the session
-    clonedb_database    this test's database; `.dsn(role)` for connections of one's own
-    clonedb_app         a Database under the login of user-facing services
-    clonedb_worker      a Database under the login of background jobs
-    clonedb_rollback    the worker's scope inside one transaction on a database shared by the
-                        session, rolled back after the test: fifty times cheaper than a copy, for
-                        tests whose code opens no connections of its own
+    clonedb_database    a database, emptied after each test, and made anew after one that changed
+                        the schema; `.dsn(role)` for connections of one's own
+    clonedb_app         a Database on it, under the login of user-facing services
+    clonedb_worker      a Database on it, under the login of background jobs
+    clonedb_rollback    the worker's scope inside one transaction that is rolled back after the
+                        test, for tests whose code opens no connections of its own
+    clonedb_copy        a connection to a copy of the template, as pytest-postgresql makes it
 
 A conftest.py may also import names from here (PYTEST_DONT_REWRITE: there is nothing to rewrite).
 """
@@ -34,6 +35,7 @@ from pytest_postgresql import factories
 from clonedb import migrate
 from clonedb.database import Database
 from clonedb.embedded import EmbeddedServer
+from clonedb.resources import sql_directory
 from clonedb.scope import DatabaseScope
 
 SUPERUSER = "clonedb_superuser"
@@ -108,14 +110,58 @@ clonedb_template = factories.postgresql_noproc(
 clonedb_copy = factories.postgresql("clonedb_template")
 
 
+class _SharedDatabase:
+    """The session's database: a copy of the template, made anew when a test has changed it."""
+
+    def __init__(self, server: EmbeddedServer, template: str) -> None:
+        self._server = server
+        self._template = template
+        self.database = IsolatedDatabase(server, f"{template}_shared")
+        setup = sql_directory() / "setup"
+        self._empty_tables = (setup / "empty_tables.sql").read_bytes()
+        self._fingerprint = (setup / "fingerprint.sql").read_bytes()
+        self._make()
+
+    def _make(self) -> None:
+        self.drop()
+        self._server.create_database(self.database.name, template=self._template)
+        _give_to_owner(self.database.dsn(SUPERUSER), self.database.name)
+        with self._connect() as connection:
+            self._made = connection.execute(self._fingerprint).fetchone()
+
+    def clean(self) -> None:
+        """Empty the tables, or make the database anew where its schema is no longer the template's."""
+        try:
+            with self._connect() as connection:
+                connection.execute(self._empty_tables)
+                present = connection.execute(self._fingerprint).fetchone()
+        except psycopg.Error:
+            present = None
+        if present != self._made:
+            self._make()
+
+    def drop(self) -> None:
+        self._server.drop_database(self.database.name)
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        return psycopg.connect(self.database.dsn(SUPERUSER), autocommit=True)
+
+
+@pytest.fixture(scope="session")
+def clonedb_shared(
+    clonedb_server: EmbeddedServer, clonedb_template: Any
+) -> Iterator[_SharedDatabase]:
+    """The database that tests have one after the other."""
+    shared = _SharedDatabase(clonedb_server, clonedb_template.template_dbname)
+    yield shared
+    shared.drop()
+
+
 @pytest.fixture
-def clonedb_database(
-    clonedb_server: EmbeddedServer, clonedb_copy: psycopg.Connection[Any]
-) -> IsolatedDatabase:
-    """A migrated database that this test has to itself."""
-    database = IsolatedDatabase(clonedb_server, clonedb_copy.info.dbname)
-    _give_to_owner(database.dsn(SUPERUSER), database.name)
-    return database
+def clonedb_database(clonedb_shared: _SharedDatabase) -> Iterator[IsolatedDatabase]:
+    """A migrated, empty database."""
+    yield clonedb_shared.database
+    clonedb_shared.clean()
 
 
 @pytest_asyncio.fixture
@@ -132,21 +178,10 @@ async def clonedb_worker(clonedb_database: IsolatedDatabase) -> AsyncIterator[Da
         yield database
 
 
-@pytest.fixture(scope="session")
-def clonedb_shared(
-    clonedb_server: EmbeddedServer, clonedb_template: Any
-) -> Iterator[IsolatedDatabase]:
-    """A migrated database that all tests with `clonedb_rollback` share."""
-    name = f"{clonedb_template.dbname}_shared"
-    clonedb_server.create_database(name, template=clonedb_template.template_dbname)
-    yield IsolatedDatabase(clonedb_server, name)
-    clonedb_server.drop_database(name)
-
-
 @pytest_asyncio.fixture
-async def clonedb_rollback(clonedb_shared: IsolatedDatabase) -> AsyncIterator[DatabaseScope]:
+async def clonedb_rollback(clonedb_database: IsolatedDatabase) -> AsyncIterator[DatabaseScope]:
     """The worker's scope in a transaction that is never committed."""
-    async with Database(clonedb_shared.dsn("clonedb_worker"), maximum_connections=1) as database:
+    async with Database(clonedb_database.dsn("clonedb_worker"), maximum_connections=1) as database:
         try:
             async with database.transaction() as transaction:
                 yield transaction

@@ -46,6 +46,8 @@ class TransactionLane:
         self._wrote = False
         self._closed = False
         self._streaming = False
+        self._read_only = False
+        self._chunked = False
         # Calls gathered inside one transaction take turns on its connection.
         self._turn = asyncio.Lock()
 
@@ -56,6 +58,7 @@ class TransactionLane:
             begin += _ISOLATION[isolation]
         if read_only:
             begin += " READ ONLY"
+        self._read_only = read_only
         self._session = session_of(None, context)
         await self._control(begin, session=self._session)
 
@@ -87,6 +90,11 @@ class TransactionLane:
         self._wrote |= statement.access == "write"
         async with self._turn:
             try:
+                if self._chunked:
+                    # libpq leaves a stream's row mode on for the first command of a pipeline; a
+                    # command outside of one turns it off.
+                    await AsyncRawCursor(self._connection).execute(SET_CONTEXT, session)
+                    self._session, self._chunked = session, False
                 outcome = await execute(
                     self._connection,
                     statement,
@@ -97,7 +105,7 @@ class TransactionLane:
             except Exception as error:
                 # An error may have undone the set_config that travelled with the statement.
                 self._session = None
-                raise translate(error, statement) from error
+                raise self._failure(error, statement) from error
             self._session = session
             return outcome
 
@@ -112,11 +120,12 @@ class TransactionLane:
                 await AsyncRawCursor(self._connection).execute(SET_CONTEXT, session)
                 self._session = session
             cursor = AsyncRawCursor(self._connection)
+            self._chunked = True
             async for row in cursor.stream(statement.text, values, size=_STREAM_ROWS):
                 yield row
         except psycopg.Error as error:
             self._session = None
-            raise translate(error, statement) from error
+            raise self._failure(error, statement) from error
         finally:
             self._streaming = False
 
@@ -143,6 +152,17 @@ class TransactionLane:
                 self._session = None
             raise
         await self._control(f"RELEASE SAVEPOINT {name}")
+
+    def _failure(self, error: Exception, statement: Statement) -> errors.ClonedbError:
+        if self._read_only and isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+            # Elsewhere it means that the server is a standby.
+            return errors.PermissionDenied(
+                "the transaction is read-only",
+                query=statement.name,
+                sqlstate=error.sqlstate,
+                remedy="leave out read_only=True",
+            )
+        return translate(error, statement)
 
     def _check_open(self, statement: Statement | None) -> None:
         if self._closed:

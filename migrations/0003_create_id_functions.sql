@@ -22,7 +22,7 @@ PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_microseconds bigint := extract(epoch FROM clock_timestamp()) * 1000000;
+    v_microseconds bigint := extract(EPOCH FROM clock_timestamp()) * 1000000;
 BEGIN
     -- The 12 bits after the version hold the microseconds, as RFC 9562 section 6.2 (method 3)
     -- allows, so that ids of one server are in the order of their making to the microsecond.
@@ -65,7 +65,7 @@ LANGUAGE sql
 IMMUTABLE
 PARALLEL SAFE
 RETURN encode(
-    int8send((floor(extract(epoch FROM p_time AT TIME ZONE 'UTC') * 1000)::bigint << 16) | 28672)
+    int8send((floor(extract(EPOCH FROM p_time AT TIME ZONE 'UTC') * 1000)::bigint << 16) | 28672)
     || '\x8000000000000000'::bytea,
     'hex'
 )::uuid;

@@ -37,25 +37,25 @@ COMMENT ON COLUMN clonedb.session_transitions.to_state IS 'A state that it may g
 
 INSERT INTO clonedb.session_transitions (from_state, to_state)
 VALUES
-    ('idle', 'listening'),
-    ('listening', 'processing'),
-    ('listening', 'interrupted'),
-    ('listening', 'idle'),
-    ('listening', 'error'),
-    ('processing', 'speaking'),
-    ('processing', 'interrupted'),
-    ('processing', 'idle'),
-    ('processing', 'error'),
-    ('speaking', 'listening'),
-    ('speaking', 'interrupted'),
-    ('speaking', 'idle'),
-    ('speaking', 'error'),
-    ('interrupted', 'listening'),
-    ('interrupted', 'processing'),
-    ('interrupted', 'idle'),
-    ('interrupted', 'error'),
-    ('error', 'listening'),
-    ('error', 'idle');
+('idle', 'listening'),
+('listening', 'processing'),
+('listening', 'interrupted'),
+('listening', 'idle'),
+('listening', 'error'),
+('processing', 'speaking'),
+('processing', 'interrupted'),
+('processing', 'idle'),
+('processing', 'error'),
+('speaking', 'listening'),
+('speaking', 'interrupted'),
+('speaking', 'idle'),
+('speaking', 'error'),
+('interrupted', 'listening'),
+('interrupted', 'processing'),
+('interrupted', 'idle'),
+('interrupted', 'error'),
+('error', 'listening'),
+('error', 'idle');
 
 GRANT SELECT ON clonedb.session_transitions
 TO clonedb_app, clonedb_worker, clonedb_readonly, clonedb_backup;

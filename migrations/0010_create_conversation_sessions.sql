@@ -22,12 +22,17 @@ CREATE TABLE clonedb.conversation_sessions (
     average_latency_ms double precision
     GENERATED ALWAYS AS (total_latency_ms::double precision / nullif(total_turns, 0)) STORED,
     total_cost numeric(14, 6) NOT NULL DEFAULT 0,
+    turn_window_start uuid NOT NULL
+    GENERATED ALWAYS AS (clonedb.session_window_start(started_at)) STORED,
+    turn_window_end uuid NOT NULL
+    GENERATED ALWAYS AS (clonedb.session_window_end(started_at)) STORED,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
     deleted_at timestamptz,
     CONSTRAINT conversation_sessions_pkey PRIMARY KEY (user_id, id),
-    -- For the key of the turns: their copy of started_at is the session's, or they are refused.
-    CONSTRAINT conversation_sessions_start_is_one UNIQUE (user_id, id, started_at),
+    -- For the key of the turns: their copy of started_at is the session's, or they are refused. In
+    -- this order its index also serves pages that include the deleted.
+    CONSTRAINT conversation_sessions_start_is_one UNIQUE (user_id, started_at, id),
     CONSTRAINT conversation_sessions_user_exists FOREIGN KEY (user_id)
     REFERENCES clonedb.users (id) ON DELETE CASCADE,
     CONSTRAINT conversation_sessions_voice_model_exists FOREIGN KEY (user_id, voice_model_id)
@@ -89,6 +94,11 @@ COMMENT ON COLUMN clonedb.conversation_sessions.average_latency_ms IS
 'total_latency_ms by total_turns; NULL without turns.';
 COMMENT ON COLUMN clonedb.conversation_sessions.total_cost IS
 'The sum of the turns'' costs, in US dollars.';
+COMMENT ON COLUMN clonedb.conversation_sessions.turn_window_start IS
+'The lowest id of its turns. A join by session_window_start(started_at) reads every month under
+row-level security, since functions are not leakproof; comparing with a column prunes.';
+COMMENT ON COLUMN clonedb.conversation_sessions.turn_window_end IS
+'What the ids of its turns are below; see turn_window_start.';
 COMMENT ON COLUMN clonedb.conversation_sessions.created_at IS 'When the row was stored.';
 COMMENT ON COLUMN clonedb.conversation_sessions.updated_at IS 'When the row last changed.';
 COMMENT ON COLUMN clonedb.conversation_sessions.deleted_at IS

@@ -10,20 +10,23 @@
 SET LOCAL ROLE clonedb_owner;
 
 CREATE FUNCTION clonedb.partition_floors(p_parent regclass) RETURNS SETOF uuid
-LANGUAGE sql
+LANGUAGE plpgsql
 STABLE
 PARALLEL SAFE
-BEGIN ATOMIC
-SELECT
-    substring(
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN QUERY
+    SELECT substring(
         pg_get_expr(c.relpartbound, c.oid)
         FROM 'FROM \(''([0-9a-f-]{36})''\)'
     )::uuid
-FROM pg_inherits AS i
-INNER JOIN pg_class AS c ON i.inhrelid = c.oid
-WHERE i.inhparent = p_parent
-    AND NOT i.inhdetachpending;
-END;
+    FROM pg_inherits AS i
+    INNER JOIN pg_class AS c ON i.inhrelid = c.oid
+    WHERE i.inhparent = p_parent
+        AND NOT i.inhdetachpending;
+END
+$$;
 
 COMMENT ON FUNCTION clonedb.partition_floors(regclass) IS
 'The lowest id of each partition of a table that is partitioned by id.';

@@ -33,9 +33,9 @@ CREATE TABLE clonedb.conversation_turns (
     CONSTRAINT conversation_turns_pkey PRIMARY KEY (user_id, session_id, id),
     -- With the start, so that the window below is the session's own.
     CONSTRAINT conversation_turns_session_exists FOREIGN KEY (
-        user_id, session_id, session_started_at
+        user_id, session_started_at, session_id
     )
-    REFERENCES clonedb.conversation_sessions (user_id, id, started_at) ON DELETE CASCADE,
+    REFERENCES clonedb.conversation_sessions (user_id, started_at, id) ON DELETE CASCADE,
     CONSTRAINT conversation_turns_id_is_uuid_v7 CHECK (clonedb.is_uuid_v7(id)),
     CONSTRAINT conversation_turns_id_is_in_session_window CHECK (
         id >= clonedb.session_window_start(session_started_at)

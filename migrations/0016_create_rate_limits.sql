@@ -57,11 +57,11 @@ COMMENT ON COLUMN clonedb.rate_limit_rules.updated_at IS 'When it last changed.'
 -- bursts, so that a minute's worth fits in the bucket of each tier.
 INSERT INTO clonedb.rate_limit_rules (tier, scope, endpoint, capacity, refill_per_second)
 VALUES
-    ('free', 'user', '*', 60, 1),
-    ('pro', 'user', '*', 300, 5),
-    ('enterprise', 'user', '*', 1200, 20),
-    ('*', 'address', '*', 20, 0.2),
-    ('*', 'everybody', '*', 10000, 1000);
+('free', 'user', '*', 60, 1),
+('pro', 'user', '*', 300, 5),
+('enterprise', 'user', '*', 1200, 20),
+('*', 'address', '*', 20, 0.2),
+('*', 'everybody', '*', 10000, 1000);
 
 GRANT SELECT ON clonedb.rate_limit_rules
 TO clonedb_app, clonedb_worker, clonedb_readonly, clonedb_backup;

@@ -29,8 +29,9 @@ from clonedb.repositories.writing import (
     found,
     rows_of,
     same_as_stored,
+    validated_rows,
 )
-from clonedb.validation import Count, Moment, convert
+from clonedb.validation import Count, Moment, convert, validated
 
 if TYPE_CHECKING:
     from clonedb.scope import Scope
@@ -226,6 +227,7 @@ class ConversationSessionRepository:
         Raises AlreadyExists when the id belongs to other content or a deleted session, NotFound
         when a model is not the user's.
         """
+        new = validated(new)
         stored = await self._scope.one(
             queries.conversation_sessions.create, ConversationSession, **columns_of(new)
         )
@@ -253,10 +255,11 @@ class ConversationSessionRepository:
         """Store up to 10,000 sessions in one statement, all or none; like `create` for each."""
         if not news:
             return []
+        checked = validated_rows(news)
         stored = await self._scope.all(
-            queries.conversation_sessions.create_many, ConversationSession, rows=rows_of(news)
+            queries.conversation_sessions.create_many, ConversationSession, rows=rows_of(checked)
         )
-        return all_same_as_stored(news, stored, "session")
+        return all_same_as_stored(checked, stored, "session")
 
     async def update(self, id: UUID | str, patch: SessionPatch) -> ConversationSession:
         """Raises NotFound, also for a model that is not the user's; InvalidInput if empty."""
@@ -314,7 +317,7 @@ class ConversationSessionRepository:
         if not endings:
             return 0
         return await self._scope.count(
-            queries.conversation_sessions.end_many, rows=rows_of(endings)
+            queries.conversation_sessions.end_many, rows=rows_of(validated_rows(endings))
         )
 
     async def delete(self, id: UUID | str) -> bool:
@@ -347,6 +350,7 @@ class ConversationSessionRepository:
         turn of other content, InvalidInput for an id outside the session's 7 days, and
         PartitionMissing for a month that has no partition.
         """
+        new = validated(new)
         moved = None if state is None else convert(state, SessionState, "state")
         rows = await self._scope.rows(
             queries.conversation_turns.record,
@@ -367,12 +371,13 @@ class ConversationSessionRepository:
         """
         if not turns:
             return []
-        rows = await self._scope.rows(queries.conversation_turns.record_many, rows=rows_of(turns))
+        checked = validated_rows(turns)
+        rows = await self._scope.rows(queries.conversation_turns.record_many, rows=rows_of(checked))
         for outcome, session_id, *_ in rows:
             if outcome in ("no_session", "ended"):
                 raise refusal(outcome, session_id, None, None)
         stored = [ConversationTurn(*turn) for _, *turn in rows]
-        return all_same_as_stored(turns, stored, "turn")
+        return all_same_as_stored(checked, stored, "turn")
 
     async def find_turn(self, session_id: UUID | str, id: UUID | str) -> ConversationTurn | None:
         return await self._scope.one(

@@ -24,8 +24,9 @@ from clonedb.repositories.writing import (
     found,
     rows_of,
     same_as_stored,
+    validated_rows,
 )
-from clonedb.validation import Label, Moment, convert
+from clonedb.validation import Label, Moment, convert, validated
 
 if TYPE_CHECKING:
     from clonedb.scope import Scope
@@ -180,6 +181,7 @@ class UserRepository:
 
         Raises AlreadyExists when the e-mail, in any case, or the id is taken.
         """
+        new = validated(new)
         stored = await self._scope.one(queries.users.sign_up, User, **columns_of(new))
         return same_as_stored(new, found(stored, "user", new.id), "user")
 
@@ -188,6 +190,7 @@ class UserRepository:
 
         Raises AlreadyExists when the e-mail, in any case, is taken, or the id by other content.
         """
+        new = validated(new)
         stored = await self._scope.one(queries.users.create, User, **columns_of(new))
         return same_as_stored(new, found(stored, "user", new.id), "user")
 
@@ -195,8 +198,9 @@ class UserRepository:
         """Store up to 10,000 users in one statement, all or none; like `create` for each."""
         if not news:
             return []
-        stored = await self._scope.all(queries.users.create_many, User, rows=rows_of(news))
-        return all_same_as_stored(news, stored, "user")
+        checked = validated_rows(news)
+        stored = await self._scope.all(queries.users.create_many, User, rows=rows_of(checked))
+        return all_same_as_stored(checked, stored, "user")
 
     async def update(self, id: UUID | str, patch: UserPatch) -> User:
         """Raises NotFound, AlreadyExists for a taken e-mail, InvalidInput for an empty patch."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -20,9 +21,8 @@ MAXIMUM_ROWS: Final = 10_000
 MAXIMUM_BYTES: Final = 64 * 1024 * 1024
 
 
-def columns_of(new: msgspec.Struct) -> dict[str, Any]:
-    """The checked fields of a `New…`, as the arguments of its create."""
-    checked = validated(new)
+def columns_of(checked: msgspec.Struct) -> dict[str, Any]:
+    """The fields of a checked `New…`, as the arguments of its create."""
     return {name: getattr(checked, name) for name in checked.__struct_fields__}
 
 
@@ -46,14 +46,19 @@ def changes_of(patch: msgspec.Struct) -> dict[str, Any]:
     return {**arguments, "fields": fields}
 
 
-def rows_of(news: Sequence[msgspec.Struct]) -> str:
-    """Checked `New…` Structs as one JSON array, the parameter of a create_many."""
+def validated_rows(news: Sequence[S]) -> list[S]:
+    """Checked `New…` Structs; InvalidInput for too many, or an id that occurs twice."""
     if len(news) > MAXIMUM_ROWS:
         raise InvalidInput(f"{len(news):,} rows at once; at most {MAXIMUM_ROWS:,} are taken")
     checked = [validated(new) for new in news]
     identified = [identifier for new in checked if (identifier := getattr(new, "id", None))]
     if len(set(identified)) != len(identified):
         raise InvalidInput("the same id occurs twice among the rows")
+    return checked
+
+
+def rows_of(checked: Sequence[msgspec.Struct]) -> str:
+    """Checked Structs as one JSON array, the parameter of a create_many."""
     encoded = msgspec.json.encode(checked)
     if len(encoded) > MAXIMUM_BYTES:
         raise InvalidInput(f"the rows have {len(encoded):,} bytes; at most {MAXIMUM_BYTES:,}")
@@ -76,7 +81,7 @@ def found(row: S | None, what: str, identifier: object) -> S:
 
 
 def same_as_stored(new: msgspec.Struct, stored: S, what: str) -> S:
-    """What a create has stored, if it is what the caller asked for.
+    """What a create has stored, if it is what the caller asked for; `new` is checked.
 
     A create is repeated when its answer was lost; AlreadyExists when the id belongs to a row of
     other content, or to a deleted one. Fields that the caller left to the database do not count.
@@ -89,7 +94,7 @@ def same_as_stored(new: msgspec.Struct, stored: S, what: str) -> S:
     differing = [
         name
         for name in new.__struct_fields__
-        if (asked := getattr(new, name)) is not None and asked != getattr(stored, name)
+        if (asked := getattr(new, name)) is not None and not _same(asked, getattr(stored, name))
     ]
     if differing:
         raise AlreadyExists(
@@ -97,6 +102,13 @@ def same_as_stored(new: msgspec.Struct, stored: S, what: str) -> S:
             remedy="use another id, or update the stored row",
         )
     return stored
+
+
+def _same(asked: object, stored: object) -> bool:
+    if isinstance(asked, Decimal) and isinstance(stored, Decimal):
+        # The column has rounded it, as numeric does: half away from zero.
+        asked = asked.quantize(stored, ROUND_HALF_UP)
+    return asked == stored
 
 
 def all_same_as_stored(news: Sequence[msgspec.Struct], stored: Sequence[S], what: str) -> list[S]:

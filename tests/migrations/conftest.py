@@ -8,7 +8,9 @@ from typing import Any
 
 import psycopg
 import pytest
-from deploying import Deployer, Folder, OldServer, Probe, StockYoyo
+from deploying import Deployer, Folder, OldServer, Probe, StockYoyo, wait_until_refused
+
+from clonedb.embedded import EmbeddedServer
 
 
 @pytest.fixture
@@ -52,3 +54,19 @@ def old_server() -> Iterator[str]:
     server.start()
     yield server.dsn
     server.join()
+
+
+@pytest.fixture
+def password_server(server: Any) -> Iterator[str]:
+    """A server of its own that asks clonedb_migrator for a password: r@ght w?rd#%&:'x."""
+    directory = server.data_directory.with_name(f"{server.data_directory.name}_with_password")
+    with EmbeddedServer(directory, durable=False) as asking:
+        with psycopg.connect(asking.dsn("clonedb_superuser"), autocommit=True) as connection:
+            connection.execute("ALTER ROLE clonedb_migrator PASSWORD 'r@ght w?rd#%&:''x'")
+            ((rules,),) = connection.execute("SHOW hba_file")
+            Path(rules).write_text(
+                "local all clonedb_migrator scram-sha-256\n" + Path(rules).read_text()
+            )
+            connection.execute("SELECT pg_reload_conf()")
+        wait_until_refused(asking.dsn("clonedb_migrator"))
+        yield asking.dsn("clonedb_migrator")

@@ -185,3 +185,15 @@ class OldServer(threading.Thread):
             for kind, body in greeting:
                 connection.sendall(kind + struct.pack("!i", len(body) + 4) + body)
             connection.recv(8192)
+
+
+def wait_until_refused(dsn: str) -> None:
+    """Return once the server, told to reload its rules, lets nobody in without a password."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            psycopg.connect(dsn).close()
+        except psycopg.OperationalError:
+            return
+        assert time.monotonic() < deadline, "the server never asked for a password"
+        time.sleep(0.01)

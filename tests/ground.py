@@ -1,0 +1,86 @@
+"""What the tests stand on: one database for many tests, and what is to be seen in it.
+
+A copy of the template costs half a second, so tests that keep to users of their own share one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from clonedb import new_id
+from clonedb.embedded import EmbeddedServer
+from clonedb.testing import SUPERUSER, IsolatedDatabase
+
+# A waiter that never comes is a failed test, not one that hangs.
+PATIENCE_SECONDS = 20
+
+
+def address(name: str) -> str:
+    """An e-mail that no other test has."""
+    return f"{name}.{new_id().hex}@example.com"
+
+
+@contextmanager
+def copied(server: EmbeddedServer, template: Any, name: str) -> Iterator[IsolatedDatabase]:
+    """A migrated database for as long as the block lasts."""
+    name = f"{template.dbname}_{name}"
+    server.create_database(name, template=template.template_dbname)
+    yield IsolatedDatabase(server, name)
+    server.drop_database(name)
+
+
+def as_superuser(database: IsolatedDatabase) -> psycopg.Connection[Any]:
+    """A connection that row-level security does not concern."""
+    return psycopg.connect(database.dsn(SUPERUSER), autocommit=True)
+
+
+def fingerprint(database: IsolatedDatabase) -> dict[str, tuple[int, str]]:
+    """How many rows each table holds, and a digest of all of them."""
+    with as_superuser(database) as connection:
+        tables = connection.execute(
+            "SELECT c.relname FROM pg_class AS c WHERE c.relnamespace = 'clonedb'::regnamespace "
+            "AND c.relkind IN ('r', 'p') AND NOT c.relispartition ORDER BY c.relname"
+        ).fetchall()
+        found: dict[str, tuple[int, str]] = {}
+        for (table,) in tables:
+            row = connection.execute(
+                sql.SQL(
+                    "SELECT count(*), coalesce(md5(string_agg(t::text, '|' ORDER BY t::text)), '') "
+                    "FROM {} AS t"
+                ).format(sql.Identifier("clonedb", table))
+            ).fetchone()
+            assert row is not None
+            found[table] = row
+    assert {"users", "conversation_sessions", "conversation_turns"} <= found.keys()
+    return found
+
+
+@contextmanager
+def nothing_stored(database: IsolatedDatabase) -> Iterator[None]:
+    """Fails when the block has changed any row of any table."""
+    before = fingerprint(database)
+    yield
+    assert fingerprint(database) == before
+
+
+async def someone_waits_for_a_lock(database: IsolatedDatabase, waiters: int = 1) -> None:
+    """Returns once so many statements of this database wait for a lock."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        connection = await psycopg.AsyncConnection.connect(
+            database.dsn(SUPERUSER), autocommit=True
+        )
+        async with connection:
+            while True:
+                cursor = await connection.execute(
+                    "SELECT count(*) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+                )
+                row = await cursor.fetchone()
+                if row is not None and row[0] >= waiters:
+                    return
