@@ -241,9 +241,7 @@ async def _load_copies(worker: Database, cast: list[Person], on_step: OnStep) ->
     with tempfile.TemporaryDirectory(prefix="clonedb-demo-") as temporary:
         path = Path(temporary) / "copies.jsonl"
         _write_copies(path, conversations)
-        return await load(
-            worker, path, users=_BULK_USERS, month=_last_month(), on_progress=loading
-        )
+        return await load(worker, path, users=_BULK_USERS, month=_last_month(), on_progress=loading)
 
 
 def _write_copies(path: Path, conversations: list[Conversation]) -> None:
@@ -271,9 +269,7 @@ async def _try_what_is_refused(app: Database, owner: Held, reader: Held) -> Refu
         owner=owner.user.name or "",
         reader=reader.user.name or "",
         reader_found=await others.find_by_id(session.id),
-        reader_recording=await _refusal(
-            others.record_turn(session.id, reader.last_turn), NotFound
-        ),
+        reader_recording=await _refusal(others.record_turn(session.id, reader.last_turn), NotFound),
         # No predicate names a user here: row-level security alone stands before the rows.
         app_without_user=await app.statistics.totals(),
         leap=leap,

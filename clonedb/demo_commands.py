@@ -83,16 +83,22 @@ def load(
 ) -> None:
     """Store a file of conversations; a second time changes nothing.
 
-    A line is {"id": …, "services": […], "turns": [{"user": …, "system": …}, …]}. Lines that cannot
-    be stored are named and skipped, and the exit code is then 1. The login has to be a worker's;
-    where no database is named, an embedded server is started and migrated.
+    A line is {"id": …, "services": […], "turns": [{"user": …, "system": …}, …]}.
+
+    Lines that cannot be stored are named and skipped; the exit code is then 1.
+
+    The login has to be the worker's. Where no database is named, an embedded
+    server is started and migrated.
     """
     from clonedb.loading import load_and_count
 
     if dsn and data:
         raise InvalidInput("--data is the embedded server's, and a database is named: give one")
-    with _progress() as bar, _stoppable(
-        "stopped; every conversation is stored whole or not at all, and the same command goes on"
+    with (
+        _progress() as bar,
+        _stoppable(
+            "stopped: every conversation is stored whole or not at all; the same command goes on"
+        ),
     ):
         task = bar.add_task(f"loading {file.name}", total=None, counted="")
 

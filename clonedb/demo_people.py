@@ -54,7 +54,7 @@ _PEOPLE: Final = (
             preferred_llm_provider="claude-3-opus",
             preferred_tts_provider="xtts-v2",
         ),
-        "her grandmother's recipe notebook",
+        "her grandmother's recipes",
     ),
     (
         _sign_up(
@@ -63,7 +63,7 @@ _PEOPLE: Final = (
             preferred_llm_provider="gpt-4-turbo",
             preferred_tts_provider="openai-tts",
         ),
-        "a mountain guide's route notes",
+        "a mountain guide's notes",
     ),
     (
         _sign_up(
@@ -72,7 +72,7 @@ _PEOPLE: Final = (
             preferred_llm_provider="claude-3-sonnet",
             preferred_tts_provider="google-cloud-tts",
         ),
-        "a curator's catalogue of ceramics",
+        "a curator's catalogue",
     ),
     (
         _sign_up(
@@ -81,7 +81,7 @@ _PEOPLE: Final = (
             preferred_llm_provider="gpt-4-turbo",
             preferred_tts_provider="openai-tts",
         ),
-        "a lighthouse keeper's logbook",
+        "a lighthouse logbook",
     ),
     (
         _sign_up(
@@ -90,7 +90,7 @@ _PEOPLE: Final = (
             preferred_llm_provider="llama-3-70b",
             preferred_tts_provider="xtts-v2",
         ),
-        "a piano maker's workshop notes",
+        "a piano maker's notes",
     ),
     (
         _sign_up(
@@ -99,6 +99,6 @@ _PEOPLE: Final = (
             preferred_llm_provider="gpt-3.5-turbo",
             preferred_tts_provider="google-cloud-tts",
         ),
-        "a beekeeper's hive diary",
+        "a beekeeper's diary",
     ),
 )

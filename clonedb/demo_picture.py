@@ -5,6 +5,7 @@ Everything fits 80 columns, and reads without colours.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -22,19 +23,26 @@ from clonedb.repositories.statistics import SystemTotals
 # Longer lines of text are harder to read.
 MAXIMUM_WIDTH: Final = 92
 
-_BAR_WIDTH: Final = 12
+_BAR_WIDTH: Final = 10
 
-# The counts of the moves stand where the transitions are written.
+# A run of one capital letter is where the count of a move is written.
 _DIAGRAM: Final = """\
-        {idle>listening}           {listening>processing}            {processing>speaking}
-   idle ─────▶ listening ─────▶ processing ─────▶ speaking
-    ▲          │ ▲  ▲ ▲             │              │  │
-    │   {listening>idle} │ │  │ │  {error>listening}        │ {processing>error}      │  │
-    └──────────┘ │  │ └──── error ◀─┘              │  │
-                 │  │   {interrupted>listening}                 {speaking>interrupted} │  │
-                 │  └── interrupted ◀──────────────┘  │
-                 │   {speaking>listening}                            │
-                 └────────────────────────────────────┘"""
+idle AAAAAAA▶ listening BBBBBBB▶ processing CCCCCCC▶ speaking
+ ▲             │ ▲ ▲ ▲                   │             │  │
+ └──DDDDDDD────┘ │ │ └EEEEE error ◀FFFFFF┘             │  │
+                 │ └GGGGGGG interrupted ◀HHHHHHHHHHHHHH┘  │
+                 └IIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIII┘"""
+_MOVES: Final = {
+    "A": ("idle", "listening"),
+    "B": ("listening", "processing"),
+    "C": ("processing", "speaking"),
+    "D": ("listening", "idle"),
+    "E": ("error", "listening"),
+    "F": ("processing", "error"),
+    "G": ("interrupted", "listening"),
+    "H": ("speaking", "interrupted"),
+    "I": ("speaking", "listening"),
+}
 
 
 def draw_demo(console: Console, report: DemoReport) -> None:
@@ -56,19 +64,21 @@ def draw_demo(console: Console, report: DemoReport) -> None:
     _section(console, "People and their clones", _people(live))
     _section(console, "States the conversations walked through", _states(live))
     _section(console, "The same conversations, many times over, in bulk", _bulk(report.bulk))
-    _section(console, "All that is stored", _totals(report.totals), draw_providers(report.providers))
+    _section(
+        console, "All that is stored", _totals(report.totals), draw_providers(report.providers)
+    )
     _section(console, "One conversation, read back", draw_transcript(report.transcript))
     _section(console, "What is refused", _refused(report))
     _section(console, "Where it lies", _place(report))
     console.print()
 
 
-def draw_load(
-    console: Console, report: CountedLoad, place: str
-) -> None:
+def draw_load(console: Console, report: CountedLoad, place: str) -> None:
     """What a load has stored, and what the database holds now."""
-    _section(console, "Loaded", _bulk(report), _already(report))
-    _section(console, "All that is stored", _totals(report.totals), draw_providers(report.providers))
+    _section(console, "Loaded", _bulk(report), _outcome(report))
+    _section(
+        console, "All that is stored", _totals(report.totals), draw_providers(report.providers)
+    )
     console.print()
     console.print(Text(f"  {place}", "dim"), soft_wrap=True)
 
@@ -78,9 +88,9 @@ def draw_providers(providers: list[ProviderStatistics]) -> RenderableType:
     table = _table()
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True, style="dim")
-    table.add_column(justify="right", style="dim")
+    table.add_column("turns", justify="right", no_wrap=True)
     table.add_column("wait, ms", no_wrap=True)
-    table.add_column("cost of 100 turns, $", no_wrap=True)
+    table.add_column("$ in 100 turns", no_wrap=True)
     rows = [
         (one, one.average_latency_ms or 0.0, float(one.total_cost) / one.turns * 100)
         for one in providers
@@ -102,7 +112,7 @@ def draw_providers(providers: list[ProviderStatistics]) -> RenderableType:
 def draw_transcript(transcript: Transcript) -> RenderableType:
     """Who said what; below it the sources, and what the turns took."""
     name = transcript.name.split()[0]
-    table = _table()
+    table = _table(headers=False)
     table.add_column(no_wrap=True, justify="right")
     table.add_column()
     for turn in transcript.turns:
@@ -123,10 +133,10 @@ def draw_transcript(transcript: Transcript) -> RenderableType:
 
 def _people(live: LiveFigures) -> RenderableType:
     table = _table()
-    for header, justify in (("", "left"), ("", "left"), ("talks", "right"), ("turns", "right")):
-        table.add_column(header, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    table.add_column("wait, ms", justify="right")
-    table.add_column("cost", justify="right")
+    table.add_column()
+    table.add_column()
+    for header in ("talks", "turns", "wait, ms", "cost"):
+        table.add_column(header, justify="right", no_wrap=True)
     for person in live.people:
         figures = person.statistics
         table.add_row(
@@ -138,25 +148,22 @@ def _people(live: LiveFigures) -> RenderableType:
             f"${figures.total_cost:.3f}",
         )
     words = (
-        f"{live.conversations} conversations at once, {live.turns} turns in {live.seconds:.2f} s: "
-        f"{live.calls} calls, half of them under {live.median_call_ms:.0f} ms"
+        f"{live.conversations} talks at once: {live.turns} turns, {live.calls} calls in "
+        f"{live.seconds:.2f} s, half of the calls under {live.median_call_ms:.0f} ms"
     )
     return Group(table, Text(words, "dim"))
 
 
 def _states(live: LiveFigures) -> RenderableType:
-    counts = {f"{move.from_state}>{move.to_state}": move.count for move in live.moves}
-    diagram = Text(style="dim")
-    for piece in _DIAGRAM.split("{"):
-        name, found, rest = piece.partition("}")
-        if found:
-            diagram.append(f"{counts.get(name, 0):>3}", "bold cyan")
-            diagram.append(rest)
-        else:
-            diagram.append(name)
-    diagram.highlight_words(
-        ("idle", "listening", "processing", "speaking", "interrupted", "error"), "not dim bold"
-    )
+    counts = {(move.from_state, move.to_state): move.count for move in live.moves}
+
+    def write(letters: re.Match[str]) -> str:
+        count = counts.get(_MOVES[letters[1]], 0)
+        return f" {count} ".center(len(letters[0]), "─")
+
+    diagram = Text(re.sub(r"([A-I])\1*", write, _DIAGRAM), style="dim")
+    diagram.highlight_regex("[a-z]+", "not dim bold")
+    diagram.highlight_regex("[0-9]+", "not dim cyan")
     return diagram
 
 
@@ -171,15 +178,27 @@ def _bulk(report: LoadReport) -> RenderableType:
     )
 
 
-def _already(report: LoadReport) -> RenderableType:
-    lines = [
-        f"stored now      {report.turns_stored:>9,} turns of {report.sessions_stored:,} sessions",
-        f"stored before   {report.turns_already_stored:>9,} turns of "
-        f"{report.sessions_already_stored:,} sessions, compared and left as they were",
-    ]
+def _outcome(report: LoadReport) -> RenderableType:
+    table = _table(headers=False)
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_column(style="dim")
+    table.add_row(
+        "stored now", f"{report.turns_stored:,} turns", f"{report.sessions_stored:,} sessions"
+    )
+    if report.turns_already_stored:
+        table.add_row(
+            "stored before",
+            f"{report.turns_already_stored:,} turns",
+            f"{report.sessions_already_stored:,} sessions, compared and left as they were",
+        )
     if report.bad_line_count:
-        lines.append(f"lines skipped   {report.bad_line_count:>9,}")
-    return Text("\n".join(lines))
+        table.add_row(
+            Text("skipped", "yellow"),
+            f"{report.bad_line_count:,} lines",
+            "named above, with reasons",
+        )
+    return table
 
 
 def _totals(totals: SystemTotals) -> RenderableType:
@@ -218,7 +237,7 @@ def _refused(report: DemoReport) -> RenderableType:
             f"still turn {repeated.turn_number} of {repeated.turns_after}, stored once",
         ),
     )
-    table = _table()
+    table = _table(headers=False)
     table.add_column()
     table.add_column(style="yellow")
     for question, answer in answers:
@@ -231,7 +250,7 @@ def _place(report: DemoReport) -> RenderableType:
     month = f"{report.transcript.session.started_at:%Y_%m}"
     partition = Text(f"turns of this month: clonedb.conversation_turns_{month}", "dim")
     if not report.server.kept:
-        fate = "removed now; --keep or --data DIRECTORY keeps it"
+        fate = "removed now; with --keep or --data DIRECTORY it stays"
     else:
         fate = "kept; --data with this directory starts it again"
     return Group(directory, Text(fate, "dim"), partition)
@@ -241,7 +260,7 @@ def _section(console: Console, title: str, *contents: RenderableType) -> None:
     console.print()
     console.print(Rule(Text(title, "bold"), align="left", style="dim"))
     for content in _spaced(contents):
-        console.print(Padding(content, (0, 0, 0, 2)))
+        console.print(Padding(content, (0, 0, 0, 2), expand=False))
 
 
 def _spaced(contents: tuple[RenderableType, ...]) -> Iterator[RenderableType]:
@@ -256,5 +275,7 @@ def _bar(value: float, largest: float, label: str, colour: str) -> Text:
     return Text.assemble(("█" * max(full, 1), colour), " ", label)
 
 
-def _table() -> Table:
-    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+def _table(*, headers: bool = True) -> Table:
+    return Table(
+        box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_header=headers
+    )

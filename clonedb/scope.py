@@ -6,8 +6,8 @@ query that names `user_id` gets it from here, and row-level security sees the sa
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from datetime import date
 from typing import Any, Literal, TypeVar
 from uuid import UUID
@@ -74,11 +74,16 @@ class Scope:
 
     async def stream(
         self, query: QueryFunction, row: type[S], /, **arguments: Any
-    ) -> AsyncIterator[S]:
-        """Every row as `row`, in constant memory; takes a connection of its own meanwhile."""
+    ) -> AsyncGenerator[S, None]:
+        """Every row as `row`, in constant memory; takes a connection of its own meanwhile.
+
+        Leave it early through `contextlib.aclosing`. Inside a transaction that cancels the
+        statement and with it the transaction.
+        """
         statement, values = query_of(query).bind(self._with_user(query, arguments))
-        async for columns in self._lane.stream(statement, values, self._context):
-            yield row(*columns)
+        async with aclosing(self._lane.stream(statement, values, self._context)) as rows:
+            async for columns in rows:
+                yield row(*columns)
 
     def _call(self, query: QueryFunction, arguments: dict[str, Any]) -> Awaitable[Any]:
         result: Awaitable[Any] = query(_Target(self), **self._with_user(query, arguments))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, Final
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, Final, cast
 
 import psycopg
 from psycopg import AsyncRawCursor
@@ -121,8 +121,12 @@ class TransactionLane:
                 self._session = session
             cursor = AsyncRawCursor(self._connection)
             self._chunked = True
-            async for row in cursor.stream(statement.text, values, size=_STREAM_ROWS):
-                yield row
+            # Closed here and now: a stream that is left early is cancelled before the connection
+            # is used again, and not when the garbage collector finds it.
+            rows = cursor.stream(statement.text, values, size=_STREAM_ROWS)
+            async with aclosing(cast("AsyncGenerator[TupleRow, None]", rows)) as rows:
+                async for row in rows:
+                    yield row
         except psycopg.Error as error:
             self._session = None
             raise self._failure(error, statement) from error
@@ -185,7 +189,13 @@ class TransactionLane:
         session: Session | None = None,
         outcome_unknown: bool = False,
     ) -> None:
+        """A transaction command and, where given, the context, in one round trip."""
         try:
+            if command.startswith("ROLLBACK"):
+                # psycopg answers a ROLLBACK with DEALLOCATE ALL. Inside a pipeline that would go
+                # out behind the next statement, and take its fresh preparation with it.
+                await AsyncRawCursor(self._connection).execute(command.encode(), prepare=False)
+                return
             async with self._connection.pipeline():
                 await AsyncRawCursor(self._connection).execute(command.encode(), prepare=False)
                 if session is not None:

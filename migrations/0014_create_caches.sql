@@ -26,15 +26,15 @@ BEGIN
         SELECT
             array_agg(
                 (
-                    CASE WHEN word.bits >> 31 = 1 THEN -1 ELSE 1 END
-                    * CASE word.bits >> 23 & 255
-                        WHEN 0 THEN (word.bits & 8388607) * 2::double precision ^ -149
+                    CASE WHEN word.sign = 0 THEN 1 ELSE -1 END
+                    * CASE word.exponent
+                        WHEN 0 THEN word.fraction * 2::double precision ^ -149
                         WHEN 255 THEN
-                            CASE WHEN word.bits & 8388607 = 0 THEN 'infinity' ELSE 'NaN' END
+                            CASE word.fraction WHEN 0 THEN 'infinity' ELSE 'NaN' END
                             ::double precision
                         ELSE
-                            (8388608 | word.bits & 8388607)
-                            * 2::double precision ^ ((word.bits >> 23 & 255) - 150)
+                            (8388608 + word.fraction)
+                            * 2::double precision ^ (word.exponent - 150)
                     END
                 )::real
                 ORDER BY word.position
@@ -42,10 +42,12 @@ BEGIN
         FROM (
             SELECT
                 number.position,
-                get_byte(p_embedding, number.position)::bigint
-                | get_byte(p_embedding, number.position + 1)::bigint << 8
-                | get_byte(p_embedding, number.position + 2)::bigint << 16
-                | get_byte(p_embedding, number.position + 3)::bigint << 24 AS bits
+                get_byte(p_embedding, number.position + 3) >> 7 AS sign,
+                ((get_byte(p_embedding, number.position + 3) & 127) << 1)
+                + (get_byte(p_embedding, number.position + 2) >> 7) AS exponent,
+                ((get_byte(p_embedding, number.position + 2) & 127) << 16)
+                + (get_byte(p_embedding, number.position + 1) << 8)
+                + get_byte(p_embedding, number.position) AS fraction
             FROM generate_series(0, octet_length(p_embedding) - 4, 4) AS number (position)
         ) AS word
     );

@@ -1,7 +1,4 @@
-"""What the tests stand on: one database for many tests, and what is to be seen in it.
-
-A copy of the template costs half a second, so tests that keep to users of their own share one.
-"""
+"""What the tests see beside the library: every stored row, and who waits for a lock."""
 
 from __future__ import annotations
 
@@ -13,26 +10,10 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from clonedb import new_id
-from clonedb.embedded import EmbeddedServer
 from clonedb.testing import SUPERUSER, IsolatedDatabase
 
 # A waiter that never comes is a failed test, not one that hangs.
 PATIENCE_SECONDS = 20
-
-
-def address(name: str) -> str:
-    """An e-mail that no other test has."""
-    return f"{name}.{new_id().hex}@example.com"
-
-
-@contextmanager
-def copied(server: EmbeddedServer, template: Any, name: str) -> Iterator[IsolatedDatabase]:
-    """A migrated database for as long as the block lasts."""
-    name = f"{template.dbname}_{name}"
-    server.create_database(name, template=template.template_dbname)
-    yield IsolatedDatabase(server, name)
-    server.drop_database(name)
 
 
 def as_superuser(database: IsolatedDatabase) -> psycopg.Connection[Any]:
@@ -72,9 +53,7 @@ def nothing_stored(database: IsolatedDatabase) -> Iterator[None]:
 async def someone_waits_for_a_lock(database: IsolatedDatabase, waiters: int = 1) -> None:
     """Returns once so many statements of this database wait for a lock."""
     async with asyncio.timeout(PATIENCE_SECONDS):
-        connection = await psycopg.AsyncConnection.connect(
-            database.dsn(SUPERUSER), autocommit=True
-        )
+        connection = await psycopg.AsyncConnection.connect(database.dsn(SUPERUSER), autocommit=True)
         async with connection:
             while True:
                 cursor = await connection.execute(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -438,8 +438,11 @@ class ConversationSessionRepository:
             ],
         )
 
-    def stream_turns(self) -> AsyncIterator[ConversationTurn]:
-        """Every turn of every living session, session by session, in constant memory."""
+    def stream_turns(self) -> AsyncGenerator[ConversationTurn, None]:
+        """Every turn of every living session, session by session, in constant memory.
+
+        Leave it early through `contextlib.aclosing`.
+        """
         return self._scope.stream(queries.conversation_turns.stream, ConversationTurn)
 
     async def statistics(self, period: Period | None = None) -> SessionStatistics:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import aclosing
 from pathlib import Path
 
 import psycopg
@@ -16,6 +17,7 @@ from clonedb import (
     InvalidInput,
     NewUser,
     NotMigrated,
+    SessionTurn,
     Timeout,
     Unavailable,
     User,
@@ -287,3 +289,24 @@ async def test_closing_leaves_no_connection_behind(migrated: IsolatedDatabase) -
     async with Database(migrated.dsn(), minimum_connections=5) as database:
         await asyncio.gather(*(database.users.count() for _ in range(20)))
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+async def test_a_stream_left_early_gives_its_connection_back(
+    migrated: IsolatedDatabase, ada: User
+) -> None:
+    async with Database(migrated.dsn("clonedb_app"), maximum_connections=1) as database:
+        scope = database.as_user(ada.id)
+        session = await scope.conversation_sessions.start()
+        turns = [
+            SessionTurn(session_id=session.id, user_transcript="a" * 2_000, llm_response="b")
+            for _ in range(3_000)
+        ]
+        await scope.conversation_sessions.record_many(turns)
+        for _ in range(3):
+            async with aclosing(scope.conversation_sessions.stream_turns()) as stream:
+                async for turn in stream:
+                    if turn.turn_number == 2:
+                        break
+            assert await scope.conversation_sessions.count_turns(session.id) == 3_000
+        seen = [turn.turn_number async for turn in scope.conversation_sessions.stream_turns()]
+        assert seen == list(range(1, 3_001))
