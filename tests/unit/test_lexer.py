@@ -186,9 +186,10 @@ def test_a_colon_that_is_no_parameters_is_left_alone(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["x[:a]", "ARRAY[1, :a]", "x[CASE WHEN :a THEN 1 END]", "x[1: :a]"]
+    "text",
+    ["x[:a]", "ARRAY[1, :a]", "x[CASE WHEN :a THEN 1 END]", "x[1: :a]", "b OPERATOR(c.=) :a"],
 )
-def test_a_parameter_may_stand_in_brackets(text: str) -> None:
+def test_a_parameter_may_stand_where_a_value_may(text: str) -> None:
     assert [t.text for t in lex(text, path="x") if t.kind is Kind.PARAMETER] == [":a"]
 
 
@@ -202,6 +203,8 @@ def test_a_name_that_may_end_a_slice_is_refused(text: str) -> None:
     ("text", "what"),
     [
         ("'abc''", "string"),
+        ("'ab\nc''", "string"),
+        ('"ab\nc""', "quoted identifier"),
         ("E'abc\\'", "string"),
         ('"abc', "quoted identifier"),
         ("$a$ abc $b$", r"quote \$a\$"),

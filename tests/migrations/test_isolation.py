@@ -1,0 +1,306 @@
+"""The app login reaches the rows of the living user in its context, and no others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import psycopg
+import pytest
+from ground import copied
+from people import NOBODY, ROWS, SHARING, act_for, owned_by, share_rows, store_person
+from psycopg import sql
+from psycopg.errors import InsufficientPrivilege
+
+from clonedb import new_id
+
+ADA, GRACE, DELETED = new_id(), new_id(), new_id()
+TABLES = list(ROWS)
+OWNED_BY_USER_ID = [table for table in TABLES if table not in ("users", "audit_logs")]
+OUTSIDERS = pytest.mark.parametrize(
+    "outsider", [GRACE, DELETED, None, new_id()], ids=["another", "deleted", "nobody", "unknown"]
+)
+
+Login = Callable[[str], AbstractContextManager[psycopg.Connection[Any]]]
+
+
+class Row(NamedTuple):
+    """A stored row: what the app may write of it, and all else that it takes to store it again."""
+
+    writable: dict[str, Any]
+    updatable: list[str]
+
+
+@pytest.fixture(scope="module")
+def login(server: Any, clonedb_template: Any) -> Iterator[Login]:
+    """Connections to a database with three people, whose transactions are rolled back."""
+    with copied(server, clonedb_template, "people") as database:
+        with psycopg.connect(database.dsn("clonedb_superuser")) as connection:
+            for user in (ADA, GRACE, DELETED):
+                store_person(connection, user)
+            share_rows(connection)
+            connection.execute(
+                "UPDATE clonedb.users SET deleted_at = now() WHERE id = %s", (DELETED,)
+            )
+
+        @contextmanager
+        def connect(role: str) -> Iterator[psycopg.Connection[Any]]:
+            with psycopg.connect(database.dsn(role)) as connection:
+                yield connection
+                connection.rollback()
+
+        yield connect
+
+
+def count(connection: psycopg.Connection[Any], table: str, where: sql.Composable) -> int:
+    statement = sql.SQL("SELECT count(*) FROM {} WHERE {}")
+    row = connection.execute(statement.format(sql.Identifier("clonedb", table), where)).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def stored_row(login: Login, table: str, user: UUID) -> Row:
+    """One of a person's rows, as the superuser sees it."""
+    with login("clonedb_superuser") as connection:
+        columns = connection.execute(
+            """
+            SELECT
+                a.attname,
+                has_column_privilege('clonedb_app', a.attrelid, a.attnum, 'INSERT'),
+                has_column_privilege('clonedb_app', a.attrelid, a.attnum, 'UPDATE')
+            FROM pg_attribute AS a
+            WHERE a.attrelid = ('clonedb.' || %s)::regclass AND a.attnum > 0
+                AND NOT a.attisdropped AND a.attgenerated = ''
+            """,
+            (table,),
+        ).fetchall()
+        names = [name for name, insertable, _ in columns if insertable]
+        updatable = [name for name, _, allowed in columns if allowed]
+        cursor = connection.execute(
+            sql.SQL("SELECT {} FROM clonedb.{} WHERE {}").format(
+                sql.SQL(", ").join(map(sql.Identifier, names or ["created_at"])),
+                sql.Identifier(table),
+                owned_by(table, user),
+            )
+            if names
+            else "SELECT"
+        )
+        values = cursor.fetchone()
+    assert values is not None
+    return Row(dict(zip(names, values, strict=True)), updatable)
+
+
+def insert(connection: psycopg.Connection[Any], table: str, row: dict[str, Any]) -> None:
+    values = [
+        psycopg.types.json.Jsonb(value) if isinstance(value, (dict, list)) and key in JSON else value
+        for key, value in row.items()
+    ]
+    connection.execute(
+        sql.SQL("INSERT INTO clonedb.{} ({}) VALUES ({})").format(
+            sql.Identifier(table),
+            sql.SQL(", ").join(map(sql.Identifier, row)),
+            sql.SQL(", ").join(sql.Placeholder() * len(row)),
+        ),
+        values,
+    )
+
+
+JSON = ("metadata", "resolution", "settings", "results")
+
+
+def test_every_table_of_people_is_tried(login: Login) -> None:
+    with login("clonedb_superuser") as connection:
+        found = connection.execute(
+            """
+            SELECT DISTINCT c.relname
+            FROM pg_class AS c
+            INNER JOIN pg_attribute AS a ON a.attrelid = c.oid
+            WHERE c.relnamespace = 'clonedb'::regnamespace
+                AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+                AND (c.relname = 'users' OR a.attname IN ('user_id', 'subject_ref', 'subject'))
+            """
+        ).fetchall()
+    assert {name for (name,) in found} == set(TABLES)
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_user_sees_their_own_rows(login: Login, table: str) -> None:
+    with login("clonedb_app") as connection:
+        act_for(connection, ADA)
+        assert count(connection, table, owned_by(table, ADA)) == 1
+
+
+@pytest.mark.parametrize("table", TABLES)
+@OUTSIDERS
+def test_select_finds_nothing_of_others(login: Login, table: str, outsider: UUID | None) -> None:
+    with login("clonedb_app") as connection:
+        act_for(connection, outsider)
+        everything = count(connection, table, sql.SQL("true"))
+        shared = 1 if table in SHARING else 0
+        own = 1 if outsider == GRACE else 0
+        assert everything == shared + own
+        if table != "audit_logs":
+            assert count(connection, table, owned_by(table, ADA)) == 0
+
+
+@pytest.mark.parametrize("table", TABLES)
+@OUTSIDERS
+def test_insert_for_others_is_refused(login: Login, table: str, outsider: UUID | None) -> None:
+    row = stored_row(login, table, ADA).writable
+    with login("clonedb_app") as connection:
+        act_for(connection, outsider)
+        with pytest.raises(InsufficientPrivilege) as refusal:
+            if row:
+                insert(connection, table, row)
+            else:
+                connection.execute(
+                    sql.SQL("INSERT INTO clonedb.{} DEFAULT VALUES").format(sql.Identifier(table))
+                )
+    # Where the app may insert at all, it is the policy that refuses, not a missing right.
+    assert ("row-level security" in str(refusal.value)) == bool(row)
+
+
+@pytest.mark.parametrize("table", TABLES)
+@OUTSIDERS
+def test_update_of_others_changes_nothing(login: Login, table: str, outsider: UUID | None) -> None:
+    column = next(iter(stored_row(login, table, ADA).updatable), None)
+    statement = sql.SQL("UPDATE clonedb.{} SET {} = {} WHERE {}").format(
+        sql.Identifier(table),
+        sql.Identifier(column or "created_at"),
+        sql.Identifier(column) if column else sql.SQL("DEFAULT"),
+        sql.SQL("true") if table in ("users", "audit_logs") else owned_by(table, ADA),
+    )
+    with login("clonedb_app") as connection:
+        act_for(connection, outsider)
+        if column is None:
+            with pytest.raises(InsufficientPrivilege):
+                connection.execute(statement)
+        else:
+            assert connection.execute(statement).rowcount == (
+                1 if table == "users" and outsider == GRACE else 0
+            )
+
+
+@pytest.mark.parametrize("table", TABLES)
+@OUTSIDERS
+def test_delete_of_others_deletes_nothing(
+    login: Login, table: str, outsider: UUID | None
+) -> None:
+    statement = sql.SQL("DELETE FROM clonedb.{} WHERE {}").format(
+        sql.Identifier(table), sql.SQL("true") if table == "audit_logs" else owned_by(table, ADA)
+    )
+    with login("clonedb_app") as connection:
+        act_for(connection, outsider)
+        allowed = connection.execute(
+            "SELECT has_table_privilege('clonedb.' || %s, 'DELETE')", (table,)
+        ).fetchone()
+        if allowed == (True,):
+            assert connection.execute(statement).rowcount == 0
+        else:
+            with pytest.raises(InsufficientPrivilege):
+                connection.execute(statement)
+
+
+@pytest.mark.parametrize("table", OWNED_BY_USER_ID)
+def test_nobody_gives_their_rows_to_another(login: Login, table: str) -> None:
+    with login("clonedb_app") as connection:
+        act_for(connection, GRACE)
+        with pytest.raises(InsufficientPrivilege):
+            connection.execute(
+                sql.SQL("UPDATE clonedb.{} SET user_id = {}").format(
+                    sql.Identifier(table), sql.Literal(ADA)
+                )
+            )
+
+
+@pytest.mark.parametrize("table", SHARING)
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO clonedb.{table} SELECT * FROM clonedb.{table} WHERE user_id = {nobody}",
+        "UPDATE clonedb.{table} SET hit_count = 1 WHERE user_id = {nobody}",
+        "DELETE FROM clonedb.{table} WHERE user_id = {nobody}",
+    ],
+    ids=["insert", "update", "delete"],
+)
+def test_shared_rows_are_written_by_the_worker_alone(
+    login: Login, table: str, statement: str
+) -> None:
+    command = sql.SQL(statement).format(
+        table=sql.Identifier(table), nobody=sql.Literal(NOBODY)
+    )
+    with login("clonedb_app") as connection:
+        act_for(connection, ADA)
+        assert count(connection, table, owned_by(table, NOBODY)) == 1
+        try:
+            assert connection.execute(command).rowcount == 0
+        except InsufficientPrivilege as refusal:
+            assert "row-level security" in str(refusal)
+    with login("clonedb_worker") as connection:
+        assert count(connection, table, owned_by(table, NOBODY)) == 1
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("role", ["clonedb_worker", "clonedb_dba", "clonedb_backup"])
+def test_the_other_roles_see_everybody(login: Login, table: str, role: str) -> None:
+    with login(role) as connection:
+        shared = 1 if table in SHARING else 0
+        assert count(connection, table, sql.SQL("true")) == 3 + shared
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_the_owner_sees_everybody(login: Login, table: str) -> None:
+    """Without a policy of its own, the owner's backfills would silently change nothing."""
+    with login("clonedb_migrator") as connection:
+        connection.execute("SET ROLE clonedb_owner")
+        shared = 1 if table in SHARING else 0
+        assert count(connection, table, sql.SQL("true")) == 3 + shared
+
+
+def test_deleting_oneself_in_one_statement_reaches_all_that_one_owns(login: Login) -> None:
+    with login("clonedb_app") as connection:
+        act_for(connection, ADA)
+        cursor = connection.execute(
+            """
+            WITH deleted AS (
+                UPDATE clonedb.users SET deleted_at = now() WHERE id = %(ada)s RETURNING id
+            ),
+            voices AS (
+                UPDATE clonedb.voice_models SET deleted_at = now() WHERE user_id = %(ada)s
+                RETURNING id
+            ),
+            cached AS (
+                DELETE FROM clonedb.embedding_cache WHERE user_id = %(ada)s RETURNING key
+            )
+            SELECT
+                (SELECT count(*) FROM deleted),
+                (SELECT count(*) FROM voices),
+                (SELECT count(*) FROM cached)
+            """,
+            {"ada": ADA},
+        )
+        assert cursor.fetchone() == (1, 1, 1)
+        assert count(connection, "users", sql.SQL("true")) == 0
+        assert count(connection, "knowledge_documents", sql.SQL("true")) == 0
+
+
+def test_an_upsert_does_not_reach_a_row_of_another(login: Login) -> None:
+    with login("clonedb_app") as connection:
+        act_for(connection, GRACE)
+        with pytest.raises(InsufficientPrivilege, match="row-level security"):
+            connection.execute(
+                """
+                INSERT INTO clonedb.rate_limits (user_id, endpoint, window_start)
+                VALUES (%s, 'talk', now())
+                """
+                if False
+                else """
+                INSERT INTO clonedb.llm_response_cache AS c
+                    (user_id, key, response, provider, expires_at)
+                VALUES (%s, sha256('1'), 'poison', 'gpt-4-turbo', now())
+                ON CONFLICT (user_id, key) DO UPDATE SET response = excluded.response
+                """,
+                (ADA,),
+            )
