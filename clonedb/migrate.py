@@ -115,7 +115,7 @@ def apply(
                 applied.append(file.id)
             report.done += 1
             report("applied", file.id)
-        backend.hand_over()
+        backend.share()
     return applied
 
 

@@ -33,7 +33,7 @@ _FIRST_BACK_OFF: Final = 0.5
 # Seconds to wait for another deployer: longer than the migrations of a release usually take.
 DEPLOYER_TIMEOUT: Final = 60.0
 _FIRST_POLL: Final = 0.05
-_LONGEST_POLL: Final = 1.0
+_LONGEST_POLL: Final = 0.25
 
 _TRY_AGAIN: Final = frozenset(("55P03", "40P01"))  # lock_not_available, deadlock_detected
 

@@ -23,9 +23,6 @@ from clonedb.migration_files import MigrationFile
 
 _PLACE: Final = "the bookkeeping tables in schema public"
 
-# Before PostgreSQL 16 a member may always SET ROLE; since then that is a right of its own.
-_SET_RIGHT: Final = 160_000
-
 _logger = logging.getLogger("clonedb.migrate")
 
 
@@ -181,13 +178,11 @@ class LedgerBackend(PostgresqlPsycopgBackend):  # type: ignore[misc]
     def is_marked(self, migration: MigrationFile) -> bool:
         return migration.hash in self.get_applied_migration_hashes()
 
-    def hand_over(self) -> None:
-        """Give the bookkeeping tables to clonedb_owner, so that any of its members may deploy.
+    def share(self) -> None:
+        """Let every member of clonedb_owner migrate from now on, and clonedb_backup read.
 
-        The first deployer may be an administrator who made them before the role existed. Where a
-        table is in use, as by pg_dump, it waits for the next deployment.
+        The first deployer, an administrator perhaps, made the tables before those roles existed.
         """
-        right = "SET" if self.connection.info.server_version >= _SET_RIGHT else "MEMBER"
         tables = [
             self.migration_table,
             self.log_table,
@@ -196,28 +191,30 @@ class LedgerBackend(PostgresqlPsycopgBackend):  # type: ignore[misc]
             self.checksum_table,
         ]
         with self.explained(_PLACE):
-            foreign = self.execute(
+            grants = self.execute(
                 """
-                SELECT c.relname
+                SELECT concat(
+                    'GRANT ', n.privilege, ' ON ', c.oid::regclass, ' TO ', quote_ident(r.rolname)
+                )
                 FROM pg_catalog.pg_class AS c
-                INNER JOIN pg_catalog.pg_roles AS o ON o.rolname = 'clonedb_owner'
+                CROSS JOIN (
+                    VALUES
+                    ('clonedb_owner', 'SELECT'),
+                    ('clonedb_owner', 'INSERT'),
+                    ('clonedb_owner', 'UPDATE'),
+                    ('clonedb_owner', 'DELETE'),
+                    ('clonedb_backup', 'SELECT')
+                ) AS n (role, privilege)
+                INNER JOIN pg_catalog.pg_roles AS r ON r.rolname = n.role
                 WHERE c.relnamespace = 'public'::regnamespace
                     AND c.relname = ANY(:tables)
-                    AND c.relowner <> o.oid
                     AND pg_has_role(c.relowner, 'USAGE')
-                    AND pg_has_role(o.oid, :right)
-                    AND has_schema_privilege(o.oid, c.relnamespace, 'CREATE')
+                    AND NOT has_table_privilege(r.oid, c.oid, n.privilege)
                 """,
-                {"tables": tables, "right": right},
+                {"tables": tables},
             ).fetchall()
-            try:
-                with self.transaction():
-                    self.execute("SET LOCAL lock_timeout = '1s'")
-                    for (table,) in foreign:
-                        name = self.quote_identifier(table)
-                        self.execute(f"ALTER TABLE public.{name} OWNER TO clonedb_owner")
-            except psycopg.errors.LockNotAvailable:
-                _logger.info("the bookkeeping tables are in use; they keep their owner for now")
+            for (grant,) in grants:
+                self.execute(grant)
 
     def get_log_data(
         self, migration: MigrationFile | None = None, operation: str = "apply"

@@ -8,16 +8,21 @@
 -- name: count(user_id, session_id)$
 -- How many turns a living session has stored.
 -- plan_cache_mode: force_generic_plan
+WITH bounds AS (
+    SELECT
+        clonedb.session_window_start(s.started_at) AS first_id,
+        clonedb.session_window_end(s.started_at) AS end_id
+    FROM clonedb.conversation_sessions AS s
+    WHERE s.user_id = :user_id::uuid
+        AND s.id = :session_id::uuid
+        AND s.deleted_at IS NULL
+)
 SELECT count(*)
-FROM clonedb.conversation_sessions AS s
-INNER JOIN clonedb.conversation_turns AS t
-    ON t.user_id = s.user_id
-    AND t.session_id = s.id
-    AND t.id >= clonedb.session_window_start(s.started_at)
-    AND t.id < clonedb.session_window_end(s.started_at)
-WHERE s.user_id = :user_id::uuid
-    AND s.id = :session_id::uuid
-    AND s.deleted_at IS NULL;
+FROM clonedb.conversation_turns AS t
+WHERE t.user_id = :user_id::uuid
+    AND t.session_id = :session_id::uuid
+    AND t.id >= (SELECT bounds.first_id FROM bounds)
+    AND t.id < (SELECT bounds.end_id FROM bounds);
 
 -- name: find_by_id(user_id, session_id, id)^
 -- One turn of a living session.
@@ -53,7 +58,18 @@ WHERE s.user_id = :user_id::uuid
 
 -- name: find_many(user_id, session_id, turn_from, turn_to, after_turn_number, after_id, limit)
 -- One page of a living session's turns.
+-- The bounds are sub-selects: a join would put the session inside and read all months in order.
 -- plan_cache_mode: force_generic_plan
+WITH bounds AS (
+    SELECT
+        clonedb.session_window_start(s.started_at) AS first_id,
+        clonedb.session_window_end(s.started_at) AS end_id,
+        s.total_turns
+    FROM clonedb.conversation_sessions AS s
+    WHERE s.user_id = :user_id::uuid
+        AND s.id = :session_id::uuid
+        AND s.deleted_at IS NULL
+)
 SELECT
     t.session_id,
     t.id,
@@ -74,16 +90,12 @@ SELECT
     t.tts_cost,
     t.total_cost,
     t.created_at
-    , s.total_turns::bigint AS total  -- when: with_total
-FROM clonedb.conversation_sessions AS s
-INNER JOIN clonedb.conversation_turns AS t
-    ON t.user_id = s.user_id
-    AND t.session_id = s.id
-    AND t.id >= clonedb.session_window_start(s.started_at)
-    AND t.id < clonedb.session_window_end(s.started_at)
-WHERE s.user_id = :user_id::uuid
-    AND s.id = :session_id::uuid
-    AND s.deleted_at IS NULL
+    , (SELECT bounds.total_turns FROM bounds)::bigint AS total  -- when: with_total
+FROM clonedb.conversation_turns AS t
+WHERE t.user_id = :user_id::uuid
+    AND t.session_id = :session_id::uuid
+    AND t.id >= (SELECT bounds.first_id FROM bounds)
+    AND t.id < (SELECT bounds.end_id FROM bounds)
     AND t.turn_number >= :turn_from::integer  -- filter: turn_from
     AND t.turn_number <= :turn_to::integer  -- filter: turn_to
     AND (t.turn_number, t.id) > (:after_turn_number::integer, :after_id::uuid)  -- after: oldest

