@@ -53,9 +53,14 @@ CREATE FUNCTION clonedb.uuid_v7_time(p_id uuid) RETURNS timestamptz
 LANGUAGE sql
 IMMUTABLE
 PARALLEL SAFE
-RETURN to_timestamp(
-    ('x' || substr(encode(uuid_send(p_id), 'hex'), 1, 12))::bit(48)::bigint / 1000.0
-);
+-- Seconds and milliseconds apart: their product with one interval would be inexact from 4148 on.
+RETURN (
+    timestamp '1970-01-01'
+    + ('x' || substr(encode(uuid_send(p_id), 'hex'), 1, 12))::bit(48)::bigint / 1000
+    * interval '1 second'
+    + ('x' || substr(encode(uuid_send(p_id), 'hex'), 1, 12))::bit(48)::bigint % 1000
+    * interval '1 millisecond'
+) AT TIME ZONE 'UTC';
 
 COMMENT ON FUNCTION clonedb.uuid_v7_time(uuid) IS
 'The time in a UUIDv7, to the millisecond. Of another kind of UUID it is meaningless.';

@@ -47,9 +47,6 @@ AS $$
 DECLARE
     c_attempts constant integer := 30;
     v_parent_name text := (SELECT c.relname FROM pg_class AS c WHERE c.oid = p_parent);
-    v_first date := make_date(
-        extract(YEAR FROM p_from)::integer, extract(MONTH FROM p_from)::integer, 1
-    );
     v_month date;
     v_name text;
     v_attach text[] := '{}';
@@ -59,7 +56,7 @@ BEGIN
         RAISE EXCEPTION 'cannot make % months of %', p_months, p_parent
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Between 1 and 120 at a time.';
     END IF;
-    IF v_first IS NULL OR extract(YEAR FROM v_first) NOT BETWEEN 1971 AND 9900 THEN
+    IF p_from IS NULL OR extract(YEAR FROM p_from) NOT BETWEEN 1971 AND 9900 THEN
         RAISE EXCEPTION 'cannot make months of % from %', p_parent, p_from
             USING ERRCODE = 'datetime_field_overflow', HINT = 'Years 1971 to 9900 have ids.';
     END IF;
@@ -81,7 +78,7 @@ BEGIN
     -- Built on its own, a month disturbs nobody, and is protected before it can be reached.
     FOR v_months IN 0..p_months - 1
     LOOP
-        v_month := v_first + make_interval(months => v_months);
+        v_month := date_trunc('month', p_from::timestamp) + make_interval(months => v_months);
         CONTINUE WHEN EXISTS (
             SELECT
             FROM clonedb.partition_floors(p_parent) AS f (floor)

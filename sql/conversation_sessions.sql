@@ -150,7 +150,10 @@ changed AS (
     SET
         state = 'idle',
         -- The clock may stand before a start that the caller brought.
-        ended_at = coalesce(:ended_at::timestamptz, greatest(statement_timestamp(), locked.started_at)),
+        ended_at = coalesce(
+            :ended_at::timestamptz,
+            greatest(statement_timestamp(), locked.started_at)
+        ),
         updated_at = statement_timestamp()
     FROM locked, verdict
     WHERE s.user_id = :user_id::uuid
@@ -421,9 +424,11 @@ SELECT
     count(*) FILTER (WHERE s.ended_at IS NULL) AS active_sessions,
     coalesce(sum(s.total_turns), 0)::bigint AS turns,
     coalesce(sum(s.total_latency_ms), 0)::bigint AS total_latency_ms,
-    (sum(s.total_latency_ms)::double precision / nullif(sum(s.total_turns), 0)) AS average_latency_ms,
+    (sum(s.total_latency_ms)::double precision / nullif(sum(s.total_turns), 0))
+        AS average_latency_ms,
     coalesce(sum(s.total_cost), 0) AS total_cost,
-    coalesce(sum(extract(EPOCH FROM s.ended_at - s.started_at)), 0)::double precision AS conversation_seconds
+    coalesce(sum(extract(EPOCH FROM s.ended_at - s.started_at)), 0)::double precision
+        AS conversation_seconds
 FROM clonedb.conversation_sessions AS s
 WHERE s.user_id = :user_id::uuid
     AND s.deleted_at IS NULL
@@ -437,7 +442,8 @@ SELECT
     s.tts_provider,
     count(*) AS sessions,
     coalesce(sum(s.total_turns), 0)::bigint AS turns,
-    (sum(s.total_latency_ms)::double precision / nullif(sum(s.total_turns), 0)) AS average_latency_ms,
+    (sum(s.total_latency_ms)::double precision / nullif(sum(s.total_turns), 0))
+        AS average_latency_ms,
     coalesce(sum(s.total_cost), 0) AS total_cost
 FROM clonedb.conversation_sessions AS s
 WHERE s.user_id = :user_id::uuid

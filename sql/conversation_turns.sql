@@ -256,32 +256,8 @@ totals AS (
         AND s.id = locked.id
         AND inserted.turn_number = locked.total_turns + 1
     RETURNING s.id
-)
-SELECT
-    coalesce(verdict.outcome, 'no_session') AS outcome,
-    verdict.state AS from_state,
-    turn.session_id,
-    turn.id,
-    turn.turn_number,
-    turn.user_transcript,
-    turn.transcript_confidence,
-    turn.user_audio_duration_ms,
-    turn.retrieved_chunks,
-    turn.llm_response,
-    turn.response_audio_duration_ms,
-    turn.asr_latency_ms,
-    turn.rag_latency_ms,
-    turn.llm_latency_ms,
-    turn.tts_latency_ms,
-    turn.total_latency_ms,
-    turn.asr_cost,
-    turn.llm_cost,
-    turn.tts_cost,
-    turn.total_cost,
-    turn.created_at
-FROM (VALUES (1)) AS always
-LEFT JOIN verdict ON true
-LEFT JOIN (
+),
+turn AS (
     SELECT
         inserted.session_id,
         inserted.id,
@@ -325,7 +301,32 @@ LEFT JOIN (
         stored.total_cost,
         stored.created_at
     FROM stored
-) AS turn ON true;
+)
+SELECT
+    coalesce(verdict.outcome, 'no_session') AS outcome,
+    verdict.state AS from_state,
+    turn.session_id,
+    turn.id,
+    turn.turn_number,
+    turn.user_transcript,
+    turn.transcript_confidence,
+    turn.user_audio_duration_ms,
+    turn.retrieved_chunks,
+    turn.llm_response,
+    turn.response_audio_duration_ms,
+    turn.asr_latency_ms,
+    turn.rag_latency_ms,
+    turn.llm_latency_ms,
+    turn.tts_latency_ms,
+    turn.total_latency_ms,
+    turn.asr_cost,
+    turn.llm_cost,
+    turn.tts_cost,
+    turn.total_cost,
+    turn.created_at
+FROM (VALUES (1)) AS always
+LEFT JOIN verdict ON true
+LEFT JOIN turn ON true;
 
 -- name: record_many(user_id, rows)
 -- Stores many turns, of one or several living sessions, from one array of JSON objects, in the
@@ -353,7 +354,7 @@ WITH given AS (
         turn.llm_cost,
         turn.tts_cost,
         turn.position
-    FROM ROWS FROM (
+    FROM ROWS FROM (  -- noqa: PRS, CP02
         json_to_recordset(:rows::json) AS (
             session_id uuid,
             id uuid,

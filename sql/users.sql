@@ -260,12 +260,14 @@ WHERE u.id = :id::uuid
     AND u.id = :user_id::uuid  -- filter: user
     AND u.deleted_at IS NULL;  -- unless: include_deleted
 
--- name: find_login(email)^
+-- name: find_login(user_id, email)^
 -- The id and tier that belong to an e-mail, for the app login before it knows the user.
 SELECT
     login.id,
     login.subscription_tier
-FROM clonedb.find_login(:email::text) AS login;
+FROM clonedb.find_login(:email::text) AS login
+WHERE true
+    AND login.id = :user_id::uuid;  -- filter: user
 
 -- name: find_many(user_id, subscription_tier, preferred_llm_provider, created_from, created_before, after_created_at, after_id, limit)
 -- One page of users.
@@ -319,27 +321,32 @@ WITH removed AS (
 ),
 removed_conversation_sessions AS (
     DELETE FROM clonedb.conversation_sessions AS owned
-    WHERE owned.user_id = :id::uuid
+    USING removed
+    WHERE owned.user_id = removed.id
     RETURNING owned.id
 ),
 dropped_embedding_cache AS (
     DELETE FROM clonedb.embedding_cache AS cached
-    WHERE cached.user_id = :id::uuid
+    USING removed
+    WHERE cached.user_id = removed.id
     RETURNING cached.user_id
 ),
 dropped_vector_search_cache AS (
     DELETE FROM clonedb.vector_search_cache AS cached
-    WHERE cached.user_id = :id::uuid
+    USING removed
+    WHERE cached.user_id = removed.id
     RETURNING cached.user_id
 ),
 dropped_llm_response_cache AS (
     DELETE FROM clonedb.llm_response_cache AS cached
-    WHERE cached.user_id = :id::uuid
+    USING removed
+    WHERE cached.user_id = removed.id
     RETURNING cached.user_id
 ),
 dropped_audio_chunk_cache AS (
     DELETE FROM clonedb.audio_chunk_cache AS cached
-    WHERE cached.user_id = :id::uuid
+    USING removed
+    WHERE cached.user_id = removed.id
     RETURNING cached.user_id
 )
 SELECT removed.id
@@ -451,13 +458,14 @@ SELECT
     restored.deleted_at
 FROM restored;
 
--- name: set_tier(id, subscription_tier)^
+-- name: set_tier(user_id, id, subscription_tier)^
 -- Moves a living user to another subscription tier; the worker login alone may.
 UPDATE clonedb.users AS u
 SET
     subscription_tier = :subscription_tier::text,
     updated_at = statement_timestamp()
 WHERE u.id = :id::uuid
+    AND u.id = :user_id::uuid  -- filter: user
     AND u.deleted_at IS NULL
 RETURNING
     u.id,

@@ -47,8 +47,10 @@ def write(folder: Path, *lines: bytes) -> Path:
     return path
 
 
-def run(*arguments: object, dsn: str | None = None) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "COLUMNS": "80"}
+def run(
+    *arguments: object, dsn: str | None = None, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "COLUMNS": "80", **variables}
     environment.pop("DATABASE_URL", None)
     if dsn is not None:
         environment["DATABASE_URL"] = dsn
@@ -336,6 +338,16 @@ def test_the_picture_says_what_was_stored_now_and_before(
     assert "gpt-" in first.stdout or "claude-" in first.stdout
     assert "\x1b" not in first.stdout + first.stderr
     assert max(map(len, first.stdout.splitlines())) <= 80
+
+
+def test_an_output_without_unicode_gets_question_marks_and_no_error(
+    migrated: IsolatedDatabase, tmp_path: Path
+) -> None:
+    path = write(tmp_path, conversation(1))
+    dsn = migrated.dsn("clonedb_worker")
+    completed = run("load", path, dsn=dsn, PYTHONIOENCODING="ascii")
+    assert completed.returncode == 0, completed.stderr
+    assert "????" in completed.stdout
 
 
 def test_without_a_database_it_starts_and_migrates_an_embedded_server(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -57,10 +58,12 @@ def old_server() -> Iterator[str]:
 
 
 @pytest.fixture
-def password_server(server: Any) -> Iterator[str]:
+def password_server() -> Iterator[str]:
     """A server of its own that asks clonedb_migrator for a password: r@ght w?rd#%&:'x."""
-    directory = server.data_directory.with_name(f"{server.data_directory.name}_with_password")
-    with EmbeddedServer(directory, durable=False) as asking:
+    with (
+        tempfile.TemporaryDirectory(prefix="clonedb-") as folder,
+        EmbeddedServer(Path(folder), durable=False) as asking,
+    ):
         with psycopg.connect(asking.dsn("clonedb_superuser"), autocommit=True) as connection:
             connection.execute("ALTER ROLE clonedb_migrator PASSWORD 'r@ght w?rd#%&:''x'")
             ((rules,),) = connection.execute("SHOW hba_file")

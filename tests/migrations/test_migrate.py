@@ -212,8 +212,9 @@ def test_a_backup_may_read_what_migrations_write_down(
     folder.add_table(1)
     migrate.apply(dsn, directory=folder.path)
     unreadable = probe.rows(
-        "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 't1'"
-        " AND NOT has_table_privilege('clonedb_backup', 'public.' || tablename, 'SELECT')"
+        "SELECT c.relname FROM pg_class AS c WHERE c.relnamespace = 'public'::regnamespace"
+        " AND c.relkind = 'r' AND c.relname <> 't1'"
+        " AND NOT has_table_privilege('clonedb_backup', c.oid, 'SELECT')"
     )
     assert unreadable == []
 
