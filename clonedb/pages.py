@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, get_type_hints
 
 import msgspec
@@ -20,6 +20,8 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 DEFAULT_LIMIT: Final = 50
 MAXIMUM_LIMIT: Final = 500
+
+LARGEST_INTEGER: Final = 2_147_483_647  # of PostgreSQL's type integer, as columns of a keyset are
 
 
 class Page(msgspec.Struct, Generic[S], frozen=True):
@@ -122,7 +124,7 @@ def _decode(
         position = msgspec.json.decode(
             base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         )
-    except (msgspec.DecodeError, binascii.Error, ValueError, TypeError, UnicodeError):
+    except (msgspec.DecodeError, ValueError, TypeError, RecursionError):
         raise malformed from None
     if not isinstance(position, list) or position[:2] != [name, order]:
         raise malformed
@@ -137,5 +139,7 @@ def _decode(
             raise malformed from None
         if isinstance(converted, str):
             check_text(converted, "the cursor")
+        elif (isinstance(converted, datetime) and converted.tzinfo is None) or (isinstance(converted, int) and not 0 <= converted <= LARGEST_INTEGER):
+            raise malformed
         arguments[f"after_{column}"] = converted
     return arguments

@@ -64,7 +64,7 @@ class _Address(NamedTuple):
     template_dbname: str = "template1"
 
 
-class _Rollback(Exception):  # noqa: N818 - not an error
+class _Rollback(Exception):
     """Ends the transaction of `clonedb_rollback` without storing anything."""
 
 

@@ -23,6 +23,12 @@ S = TypeVar("S", bound=msgspec.Struct)
 # One field of text, in bytes of UTF-8: the CHECKs of transcripts and responses use the same bound.
 MAXIMUM_TEXT_BYTES: Final = 1024 * 1024
 
+# Costs are numeric(12, 6), and a million minutes are two years: more is a mistake in the unit.
+AMOUNT_LIMIT: Final = 1_000_000
+
+# People's settings have three or four levels; Python's stack ends at about a thousand.
+DEEPEST_JSON: Final = 64
+
 Text = Annotated[str, Meta(max_length=MAXIMUM_TEXT_BYTES)]
 Label = Annotated[str, Meta(min_length=1, max_length=200)]
 Count = Annotated[int, Meta(ge=0, le=2_147_483_647)]
@@ -68,17 +74,36 @@ def _check(content: Any, where: str) -> None:
         if not math.isfinite(content):
             raise InvalidInput(f"{where} must be a finite number, not {content}")
     elif isinstance(content, Decimal):
-        if not content.is_finite() or content < 0:
-            raise InvalidInput(f"{where} must be a finite number of at least 0, not {content}")
+        if not content.is_finite() or not 0 <= content < AMOUNT_LIMIT:
+            raise InvalidInput(
+                f"{where} must be a number of at least 0 and below {AMOUNT_LIMIT:,}, not {content}"
+            )
     elif isinstance(content, UUID):
         check_id(content, where)
     elif isinstance(content, Mapping):
-        for key, inner in content.items():
-            _check(key, f"a key of {where}")
-            _check(inner, f"{where}[{key!r}]")
+        _check_json(content, where, DEEPEST_JSON)
     elif isinstance(content, Sequence) and not isinstance(content, bytes | bytearray):
         for position, inner in enumerate(content):
             _check(inner, f"{where}[{position}]")
+
+
+def _check_json(content: Any, where: str, levels: int) -> None:
+    """Refuse what JSON does not have, since it would come back as something else."""
+    if levels == 0:
+        raise InvalidInput(f"{where[:100]} … is nested more than {DEEPEST_JSON} levels deep")
+    if isinstance(content, dict):
+        for key, inner in content.items():
+            if not isinstance(key, str):
+                raise InvalidInput(f"a key of {where} is no text but {type(key).__name__}")
+            check_text(key, f"a key of {where}")
+            _check_json(inner, f"{where}[{key[:40]!r}]", levels - 1)
+    elif isinstance(content, list):
+        for position, inner in enumerate(content):
+            _check_json(inner, f"{where}[{position}]", levels - 1)
+    elif isinstance(content, str | float):
+        _check(content, where)
+    elif content is not None and not isinstance(content, int):
+        raise InvalidInput(f"{where} is of type {type(content).__name__}, which JSON does not have")
 
 
 def check_text(text: str, where: str) -> str:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from clonedb.scope import Scope
 
 # A local part and a domain: more than this only a message to the address can find out.
-Email = Annotated[str, Meta(min_length=3, max_length=320, pattern=r"^[^@\s]+@[^@\s]+$")]
+Email = Annotated[str, Meta(min_length=3, max_length=320, pattern=r"^[^@\s]+@[^@\s]+\Z")]
 Traits = Annotated[list[Label], Meta(max_length=100)]
 SpeakingStyle = Annotated[str, Meta(max_length=2_000)]
 Settings = dict[str, Any]

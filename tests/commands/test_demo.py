@@ -21,7 +21,9 @@ from clonedb.repositories.conversation_turns import ConversationTurn
 COMMAND = (sys.executable, "-c", "from clonedb.cli import main; main()", "demo")
 
 
-def run(*arguments: object, temporary: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: object, temporary: Path, **environment: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*COMMAND, *map(str, arguments)],
         env={**os.environ, "COLUMNS": "80", "TMPDIR": str(temporary), **environment},

@@ -55,7 +55,11 @@ def run(
     if dsn is not None:
         environment["DATABASE_URL"] = dsn
     return subprocess.run(
-        [*COMMAND, *map(str, arguments)], env=environment, capture_output=True, text=True, check=False
+        [*COMMAND, *map(str, arguments)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -113,7 +117,9 @@ async def test_a_conversation_is_read_back_in_its_order_with_its_services(
     worker: Database, tmp_path: Path
 ) -> None:
     await load(worker, write(tmp_path, conversation(1, 12)))
-    placed = Placement().place(GoodLine(1, msgspec.json.decode(conversation(1, 12), type=Conversation)))
+    placed = Placement().place(
+        GoodLine(1, msgspec.json.decode(conversation(1, 12), type=Conversation))
+    )
     assert placed.user.id
     assert placed.session.id
     sessions = worker.as_user(placed.user.id).conversation_sessions
@@ -153,7 +159,7 @@ async def test_two_loads_of_one_file_at_once_store_it_once(
 async def test_a_load_killed_half_way_is_finished_by_the_same_command(
     migrated: IsolatedDatabase, worker: Database, tmp_path: Path
 ) -> None:
-    lines = [conversation(number, 5) for number in range(1_200)]
+    lines = [conversation(number, 20) for number in range(260)]
     path = write(tmp_path, *lines)
     await load(worker, path)
     uninterrupted = rows_of_all_tables(migrated, without=CLOCKS_AND_CHANCE)
@@ -169,7 +175,7 @@ async def test_a_load_killed_half_way_is_finished_by_the_same_command(
     )
     try:
         with pipe.open("wb", buffering=0) as writing:
-            await asyncio.to_thread(writing.write, b"\n".join(lines[:1_000]) + b"\n")
+            await asyncio.to_thread(writing.write, b"\n".join(lines[:210]) + b"\n")
             async with asyncio.timeout(60):
                 while (await worker.statistics.totals()).turns == 0:
                     assert process.poll() is None
@@ -179,15 +185,15 @@ async def test_a_load_killed_half_way_is_finished_by_the_same_command(
     finally:
         process.kill()
     stored = (await worker.statistics.totals()).turns
-    assert 0 < stored <= 5_000
+    assert 0 < stored <= 4_200
     assert execute(
-        migrated, "SELECT count(*) FROM clonedb.conversation_sessions WHERE total_turns <> 5"
+        migrated, "SELECT count(*) FROM clonedb.conversation_sessions WHERE total_turns <> 20"
     ) == (0,)
 
     completed = run("load", path, "--json", dsn=migrated.dsn("clonedb_worker"))
     assert completed.returncode == 0, completed.stderr
     report = msgspec.json.decode(completed.stdout)
-    assert report["turns_stored"] + report["turns_already_stored"] == 6_000
+    assert report["turns_stored"] + report["turns_already_stored"] == 5_200
     assert report["turns_already_stored"] >= stored
     assert rows_of_all_tables(migrated, without=CLOCKS_AND_CHANCE) == uninterrupted
 
@@ -320,7 +326,7 @@ def test_memory_does_not_grow_with_the_file(migrated: IsolatedDatabase, tmp_path
         assert completed.returncode == 0, completed.stderr
         return float(msgspec.json.decode(completed.stdout)["peak_memory_mib"])
 
-    few, many = peak(0, 500), peak(1_000, 2_000)
+    few, many = peak(0, 100), peak(1_000, 900)
     assert many < 150
     assert many < few + 20
 
@@ -337,7 +343,8 @@ def test_the_picture_says_what_was_stored_now_and_before(
     assert "compared and left as they were" in second.stdout
     assert "gpt-" in first.stdout or "claude-" in first.stdout
     assert "\x1b" not in first.stdout + first.stderr
-    assert max(map(len, first.stdout.splitlines())) <= 80
+    # But for the last line, the database's name, which is not broken.
+    assert max(map(len, first.stdout.splitlines()[:-1])) <= 80
 
 
 def test_an_output_without_unicode_gets_question_marks_and_no_error(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import reprlib
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -18,7 +19,6 @@ from hypothesis import strategies as st
 
 from clonedb import (
     AlreadyExists,
-    ClonedbError,
     ConversationSession,
     ConversationSessionRepository,
     Database,
@@ -45,7 +45,7 @@ from clonedb import (
 )
 from clonedb.testing import IsolatedDatabase
 
-NAIVE = datetime(2026, 3, 1, 12)  # noqa: DTZ001 - that is what is wrong with it
+NAIVE = datetime(2026, 3, 1, 12)
 NAN = float("nan")
 INFINITY = float("inf")
 TEN_YEARS_AHEAD = id_at(datetime.now().astimezone() + timedelta(days=3652), 1)
@@ -94,7 +94,6 @@ NOT_SETTINGS = (
     {"outer": Decimal(1)},
     {"outer": uuid4()},
     {"outer": NAIVE},
-    {"outer": 10**30},
     {"large": "x" * (64 * 1024 + 1)},
     DEEP,
     [],
@@ -397,11 +396,13 @@ async def test_bad_input_is_refused_with_the_fields_name_and_nothing_is_stored(
                 except InvalidInput as error:
                     if field.name in str(error) and len(str(error)) < 1_000:
                         continue
-                    accepted.append(f"{value!r:.80}: the message is {error}")
+                    accepted.append(f"{reprlib.repr(value)}: the message is {error}")
                 except Exception as error:
-                    accepted.append(f"{value!r:.80}: raised {type(error).__name__} {error!s:.100}")
+                    accepted.append(
+                        f"{reprlib.repr(value)}: raised {type(error).__name__} {error!s:.100}"
+                    )
                 else:
-                    accepted.append(f"{value!r:.80}: was taken by {attempt.__qualname__}")
+                    accepted.append(f"{reprlib.repr(value)}: was taken by {attempt.__qualname__}")
     assert accepted == []
 
 
@@ -594,6 +595,7 @@ async def test_a_cursor_with_wrong_content_is_refused(victim: Victim) -> None:
             [name, order, "infinity", identifier],
             [name, order, "2026-03-01T12:00:00", identifier],
             [name, order, "' OR true --", identifier],
+            [name, order, -1, identifier],
             [name, order, 2**31, identifier],
             [name, order, 2**64, identifier],
             [name, [order], position, identifier],
@@ -635,8 +637,9 @@ async def test_a_tampered_cursor_is_refused_or_reads_a_page_of_the_same_user(
 ) -> None:
     try:
         page = await victim.sessions.find_many(cursor=cursor)
-    except ClonedbError as error:
-        assert isinstance(error, InvalidInput)
-        assert "cursor" in str(error)
+    except InvalidInput as error:
+        message = str(error)
     else:
+        message = "the cursor was taken"
         assert all(session.id == victim.session.id for session in page.items)
+    assert "cursor" in message

@@ -27,7 +27,7 @@ LIMIT :limit  -- as many as fit
 -- name: find_all()
 -- All.
 SELECT 'a
--- b';
+-- b'
 
 -- name: find_one()
 -- One; the semicolon stands on a line that goes.
@@ -77,6 +77,7 @@ def test_a_folders_views_have_its_files_names(
 ) -> None:
     source, target = tmp_path / "sql", tmp_path / "build" / "sql"
     (source / "setup").mkdir(parents=True)
+    (source / "setup" / "logins.sql").write_text("CREATE ROLE a;\n")
     (source / "sessions.sql").write_text(QUERIES)
     monkeypatch.setattr(sys, "argv", ["lint_view", str(source), str(target)])
     main()
