@@ -139,7 +139,9 @@ def _decode(
             raise malformed from None
         if isinstance(converted, str):
             check_text(converted, "the cursor")
-        elif (isinstance(converted, datetime) and converted.tzinfo is None) or (isinstance(converted, int) and not 0 <= converted <= LARGEST_INTEGER):
+        without_zone = isinstance(converted, datetime) and converted.tzinfo is None
+        too_large = isinstance(converted, int) and not 0 <= converted <= LARGEST_INTEGER
+        if without_zone or too_large:
             raise malformed
         arguments[f"after_{column}"] = converted
     return arguments

@@ -15,10 +15,18 @@ IMMUTABLE
 PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    -- Unknown is NULL, and left to the constraint on the language to refuse: it has a name.
+    v_configuration regconfig := (
+        SELECT c.oid
+        FROM pg_ts_config AS c
+        WHERE c.cfgname = p_language
+            AND c.cfgnamespace = 'pg_catalog'::regnamespace
+    );
 BEGIN
     -- A tsvector holds 1 MB of words: 131,072 characters of text never exceeded it, 200,000 did.
-    RETURN setweight(to_tsvector(p_language::regconfig, coalesce(p_title, '')), 'A')
-        || to_tsvector(p_language::regconfig, left(coalesce(p_text, ''), 100000));
+    RETURN setweight(to_tsvector(v_configuration, coalesce(p_title, '')), 'A')
+        || to_tsvector(v_configuration, left(coalesce(p_text, ''), 100000));
 END
 $$;
 

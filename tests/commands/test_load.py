@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 import psycopg
@@ -61,6 +63,43 @@ def run(
         text=True,
         check=False,
     )
+
+
+def load_from(pipe: Path, database: IsolatedDatabase) -> subprocess.Popen[str]:
+    """A load that goes on for as long as the pipe is open."""
+    return subprocess.Popen(
+        [*COMMAND, "load", pipe, "--dsn", database.dsn("clonedb_worker")],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+async def open_for_writing(pipe: Path, process: subprocess.Popen[str]) -> BinaryIO:
+    """The pipe, once the process reads from it; one that has ended would never do."""
+    while True:
+        try:
+            file = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as error:
+            assert error.errno == errno.ENXIO
+            assert process.poll() is None
+            await asyncio.sleep(0.01)
+        else:
+            os.set_blocking(file, True)
+            return os.fdopen(file, "wb", buffering=0)
+
+
+def send(writing: BinaryIO, text: bytes) -> None:
+    """Write all of the text, or what a reader takes that is stopped meanwhile."""
+    with suppress(BrokenPipeError):
+        while text:
+            text = text[writing.write(text) :]
+
+
+async def until_turns_are_stored(worker: Database, process: subprocess.Popen[str]) -> None:
+    while (await worker.statistics.totals()).turns == 0:
+        assert process.poll() is None
+        await asyncio.sleep(0.01)
 
 
 def rows_of_all_tables(database: IsolatedDatabase, without: list[str]) -> dict[str, list[Any]]:
@@ -168,22 +207,16 @@ async def test_a_load_killed_half_way_is_finished_by_the_same_command(
     # Through a pipe that is not closed, so that no load can be too quick to be killed.
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    process = subprocess.Popen(
-        [*COMMAND, "load", pipe, "--dsn", migrated.dsn("clonedb_worker")],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    process = load_from(pipe, migrated)
     try:
-        with pipe.open("wb", buffering=0) as writing:
-            await asyncio.to_thread(writing.write, b"\n".join(lines[:210]) + b"\n")
-            async with asyncio.timeout(60):
-                while (await worker.statistics.totals()).turns == 0:
-                    assert process.poll() is None
-                    await asyncio.sleep(0.01)
-            process.send_signal(signal.SIGKILL)
+        with await open_for_writing(pipe, process) as writing:
+            await asyncio.to_thread(send, writing, b"\n".join(lines[:210]) + b"\n")
+            await until_turns_are_stored(worker, process)
+            process.kill()
             process.wait()
     finally:
         process.kill()
+        process.communicate()
     stored = (await worker.statistics.totals()).turns
     assert 0 < stored <= 4_200
     assert execute(
@@ -203,18 +236,11 @@ async def test_interrupting_leaves_whole_conversations_and_no_traceback(
 ) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    process = subprocess.Popen(
-        [*COMMAND, "load", pipe, "--dsn", migrated.dsn("clonedb_worker")],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = load_from(pipe, migrated)
     lines = [conversation(number, 5) for number in range(4_000)]
-    with pipe.open("wb", buffering=0) as writing:
-        sending = asyncio.create_task(asyncio.to_thread(_send, writing, b"\n".join(lines)))
-        async with asyncio.timeout(60):
-            while (await worker.statistics.totals()).turns == 0:
-                assert process.poll() is None
-                await asyncio.sleep(0.01)
+    with await open_for_writing(pipe, process) as writing:
+        sending = asyncio.create_task(asyncio.to_thread(send, writing, b"\n".join(lines)))
+        await until_turns_are_stored(worker, process)
         process.send_signal(signal.SIGINT)
         _, said = await asyncio.to_thread(process.communicate, timeout=60)
         await sending
@@ -226,14 +252,6 @@ async def test_interrupting_leaves_whole_conversations_and_no_traceback(
         "SELECT count(*) FROM clonedb.conversation_sessions "
         "WHERE total_turns <> 5 OR ended_at IS NULL",
     ) == (0,)
-
-
-def _send(writing: Any, text: bytes) -> None:
-    try:
-        while text:
-            text = text[writing.write(text) :]
-    except BrokenPipeError:
-        pass  # the reader was stopped, as it was meant to be
 
 
 async def test_bad_lines_are_named_and_skipped_and_the_rest_is_stored(
@@ -318,15 +336,17 @@ async def test_a_load_is_not_one_of_the_users_own_conversations(
 
 
 def test_memory_does_not_grow_with_the_file(migrated: IsolatedDatabase, tmp_path: Path) -> None:
-    def peak(first: int, conversations: int) -> float:
-        path = write(
-            tmp_path, *(conversation(first + number, 10) for number in range(conversations))
+    def peak(numbers: range) -> float:
+        # About 70 kB a conversation.
+        lines = (
+            conversation(number, 10).replace(b"Answer", b"Answer" * 1_200) for number in numbers
         )
-        completed = run("load", path, "--json", dsn=migrated.dsn("clonedb_worker"))
+        completed = run("load", write(tmp_path, *lines), "--json", dsn=dsn)
         assert completed.returncode == 0, completed.stderr
         return float(msgspec.json.decode(completed.stdout)["peak_memory_mib"])
 
-    few, many = peak(0, 100), peak(1_000, 900)
+    dsn = migrated.dsn("clonedb_worker")
+    few, many = peak(range(60)), peak(range(100, 500))
     assert many < 150
     assert many < few + 20
 

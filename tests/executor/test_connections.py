@@ -17,6 +17,7 @@ from clonedb import (
     InvalidInput,
     NewUser,
     NotMigrated,
+    ServerTooOld,
     SessionTurn,
     Timeout,
     Unavailable,
@@ -104,9 +105,10 @@ async def test_a_database_without_migrations_names_them(empty_database: Isolated
 async def test_one_missing_migration_is_named(migrated: IsolatedDatabase) -> None:
     with psycopg.connect(migrated.dsn(SUPERUSER), autocommit=True) as connection:
         connection.execute(
-            "DELETE FROM public._yoyo_migration WHERE migration_id = '0012_create_conversation_turns'"
+            "DELETE FROM public._yoyo_migration "
+            "WHERE migration_id = '0012_create_conversation_turns'"
         )
-    with pytest.raises(NotMigrated, match="lacks 1 .*0012_create_conversation_turns"):
+    with pytest.raises(NotMigrated, match=r"lacks 1 .*0012_create_conversation_turns"):
         await Database(migrated.dsn()).open()
     database = await Database(migrated.dsn()).open(check_migrations=False)
     health = await database.health()
@@ -310,3 +312,30 @@ async def test_a_stream_left_early_gives_its_connection_back(
             assert await scope.conversation_sessions.count_turns(session.id) == 3_000
         seen = [turn.turn_number async for turn in scope.conversation_sessions.stream_turns()]
         assert seen == list(range(1, 3_001))
+
+
+async def test_a_server_older_than_15_is_refused(tmp_path: Path) -> None:
+    def message(kind: bytes, body: bytes) -> bytes:
+        return kind + (len(body) + 4).to_bytes(4, "big") + body
+
+    async def fourteen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Says hello as PostgreSQL 14 does; no such server is at hand."""
+        length = int.from_bytes(await reader.readexactly(4), "big")
+        await reader.readexactly(length - 4)
+        writer.write(
+            message(b"R", bytes(4))
+            + message(b"S", b"server_version\x0014.19\x00")
+            + message(b"S", b"client_encoding\x00UTF8\x00")
+            + message(b"Z", b"I")
+        )
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        gone.set()
+
+    gone = asyncio.Event()
+    server = await asyncio.start_unix_server(fourteen, tmp_path / ".s.PGSQL.5432")
+    async with server:
+        with pytest.raises(ServerTooOld, match="PostgreSQL 14; clonedb needs 15"):
+            await Database(f"host={tmp_path} user=clonedb_app dbname=clonedb").open()
+        await gone.wait()

@@ -15,9 +15,9 @@ from clonedb import (
     NotFound,
     PermissionDenied,
     TransactionAborted,
+    UserFilter,
     UserPatch,
     UserScope,
-    UserFilter,
     new_id,
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import tracemalloc
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -193,7 +194,5 @@ def test_every_storable_conversation_is_read_as_it_was_written(conversation: Con
 
 @given(st.binary(max_size=200) | st.from_regex(rb'\{"id":.{0,40}"turns":.{0,80}'))
 def test_whatever_is_on_a_line_is_a_conversation_or_an_input_that_is_refused(text: bytes) -> None:
-    try:
-        decode(text)
-    except InvalidInput as error:
-        assert error.message
+    with suppress(InvalidInput):
+        assert decode(text).turns
