@@ -47,6 +47,11 @@ INSERT INTO clonedb.users (id) VALUES (:id) RETURNING id
 """
 
 
+def query(body: str, parameters: str = "", tags: str = "", operator: str = "") -> str:
+    """A query whose body begins on line 3, or below its tags."""
+    return f"-- name: read({parameters}){operator}\n-- Reads.\n{tags}{body}\n"
+
+
 @pytest.fixture
 def load(tmp_path: Path) -> Load:
     def write(text: str | bytes, name: str = "users.sql") -> SimpleNamespace:
@@ -163,19 +168,20 @@ def test_the_packages_own_files_are_loaded_at_import() -> None:
 
 
 def test_line_ends_and_byte_order_mark_of_other_systems_change_nothing(load: Load) -> None:
-    text = load(USERS).users.find_by_id.sql
-    windows = b"\xef\xbb\xbf" + USERS.replace("\n", "\r\n").encode()
-    assert load(windows).users.find_by_id.sql == text
+    text = query("SELECT 'a\nb',\n    1")
+    windows = b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode()
+    for content in (text, windows, text.replace("\n", "\r")):
+        assert load(content).users.read.sql == "/* users.read */\nSELECT 'a\nb',\n    1"
+
+
+def test_a_sentence_with_a_colon_is_prose(load: Load) -> None:
+    text = "-- name: a()\n-- Note: it is a colon.\n-- See https://example.com too.\nSELECT 1\n"
+    assert query_of(load(text).users.a).doc == "Note: it is a colon.\nSee https://example.com too."
 
 
 def test_a_linters_directive_is_no_condition(load: Load) -> None:
     text = "-- name: a()\n-- A.\nSELECT 1  -- noqa: LT05\n"
     assert load(text).users.a.sql == "/* users.a */\nSELECT 1"
-
-
-def query(body: str, parameters: str = "", tags: str = "", operator: str = "") -> str:
-    """A query whose body begins on line 3, or below its tags."""
-    return f"-- name: read({parameters}){operator}\n-- Reads.\n{tags}{body}\n"
 
 
 @pytest.mark.parametrize(
@@ -202,6 +208,7 @@ def query(body: str, parameters: str = "", tags: str = "", operator: str = "") -
         ("-- name: 1st()\n-- A.\nSELECT 1\n", 1, "'1st' is no name for a query: use lower case"),
         ("-- name: find-all()\n-- A.\nSELECT 1\n", 1, "'find-all' is no name for a query"),
         ("-- name: add_query()\n-- A.\nSELECT 1\n", 1, "add_query is a name that aiosql takes"),
+        ("-- name: is_aio()\n-- A.\nSELECT 1\n", 1, "is_aio is a name that aiosql takes"),
         ("-- name: all_cursor()\n-- A.\nSELECT 1\n", 1, "all_cursor is a name that aiosql takes"),
         (query("SELECT 1", operator="*!"), 1, r"\*! runs one statement per row.*unnest"),
         (query("SELECT 1", operator="#"), 1, "# is a script, .* migrations/"),

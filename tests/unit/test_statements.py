@@ -91,7 +91,7 @@ def named(statement: Statement) -> str:
     return text
 
 
-GROUPS = {
+GROUPS: dict[str, dict[str, Any]] = {
     "state": {"state": "idle"},
     "started": {"started_from": 1, "started_before": 2},
     "cursor": {"after_started_at": 3, "after_id": 4},
