@@ -213,9 +213,10 @@ class MigrationBackend(LedgerBackend):
         try:
             self._execute_all(path, statements)
             if self.connection.info.transaction_status != TransactionStatus.IDLE:
-                self.rollback()
                 raise MigrationError(f"{display(path)}: leaves a transaction open")
         except ClonedbError as error:
+            if self.connection.info.transaction_status != TransactionStatus.IDLE:
+                self.rollback()
             error.remedy = (
                 "what stands before it in the file is done and stays, since the file is not "
                 "transactional: let the file begin by removing its own remains, and migrate again"

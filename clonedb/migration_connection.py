@@ -23,7 +23,10 @@ OLDEST_SERVER: Final = 15
 _CONNECT_TIMEOUT: Final = 10
 
 _INSUFFICIENT_PRIVILEGE: Final = "42501"
-_WHO_MAY: Final = "migrate as clonedb_migrator, or as the database's owner with CREATEROLE"
+_WHO_MAY: Final = (
+    "log in as clonedb_migrator; where another role began, migrate once more as that role, which "
+    "then shares its tables"
+)
 
 Parameters = dict[str, Any]
 

@@ -228,7 +228,7 @@ def _transaction_control(text: str) -> Iterator[tuple[int, str]]:
     depth = 0  # inside BEGIN ATOMIC … END, where CASE … END may be nested
     for (position, word), (_, following) in pairwise([*_words(text), (len(text), "")]):
         if word == ";":
-            expected = depth == 0
+            expected = True
             continue
         if (word == "BEGIN" and following == "ATOMIC") or (depth and word == "CASE"):
             depth += 1

@@ -120,12 +120,13 @@ class PoolLane:
         lane = TransactionLane(connection, prepare=self._prepare)
         try:
             await lane.begin(isolation, read_only, context)
-            try:
-                yield lane
-            except BaseException:
-                await lane.rollback()
-                raise
+            yield lane
             await lane.commit()
+        except BaseException:
+            # Also where the caller was cancelled during BEGIN or COMMIT: the pool gets back a
+            # connection that is not inside a transaction.
+            await lane.rollback()
+            raise
         finally:
             lane.close()
             await self._pool.putconn(connection)

@@ -74,8 +74,11 @@ class TransactionLane:
         await self._control("COMMIT", outcome_unknown=self._wrote)
 
     async def rollback(self) -> None:
-        """ROLLBACK; what the connection cannot say any more, the server does by itself."""
-        if not self._connection.closed:
+        """ROLLBACK, if there is a transaction and a connection to say it on."""
+        if self._connection.info.transaction_status in (
+            TransactionStatus.INTRANS,
+            TransactionStatus.INERROR,
+        ):
             try:
                 await self._control("ROLLBACK")
             except errors.ClonedbError:

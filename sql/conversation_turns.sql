@@ -332,7 +332,9 @@ LEFT JOIN turn ON true;
 -- Stores many turns, of one or several living sessions, from one array of JSON objects, in the
 -- order given, and adds them to their sessions' totals.
 -- All or none: where a session is missing or has ended, and the turn was not stored before,
--- nothing is written and the turns that were refused come back with their reason.
+-- nothing is written and the turns that were refused come back with their reason. One reason is
+-- `overtaken`: while this statement waited for the session others have recorded turns, which its
+-- snapshot does not show, and a turn that brings its id may be among them.
 -- lane: pool
 -- plan_cache_mode: force_generic_plan
 WITH given AS (
@@ -438,14 +440,32 @@ stored AS (
         AND t.id >= clonedb.session_window_start(locked.started_at)
         AND t.id < clonedb.session_window_end(locked.started_at)
 ),
+overtaken AS (
+    SELECT locked.id
+    FROM locked
+    -- Read without a lock, this is the session as it was when the statement began.
+    INNER JOIN clonedb.conversation_sessions AS seen
+        ON seen.user_id = :user_id::uuid
+        AND seen.id = locked.id
+    WHERE seen.total_turns <> locked.total_turns
+),
 refused AS (
     SELECT
         given.session_id,
         given.id,
-        CASE WHEN locked.id IS NULL THEN 'no_session' ELSE 'ended' END AS outcome
+        CASE
+            WHEN locked.id IS NULL THEN 'no_session'
+            WHEN overtaken.id IS NOT NULL AND given.id IS NOT NULL THEN 'overtaken'
+            ELSE 'ended'
+        END AS outcome
     FROM given
     LEFT JOIN locked ON locked.id = given.session_id
-    WHERE (locked.id IS NULL OR locked.ended_at IS NOT NULL)
+    LEFT JOIN overtaken ON overtaken.id = given.session_id
+    WHERE (
+            locked.id IS NULL
+            OR locked.ended_at IS NOT NULL
+            OR (overtaken.id IS NOT NULL AND given.id IS NOT NULL)
+        )
         AND NOT EXISTS (
             SELECT
             FROM stored

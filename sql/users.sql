@@ -134,7 +134,9 @@ RETURNING
 
 -- name: delete(user_id, id)$
 -- Hides a living user and all that they own with one stamp, and drops their cached entries.
--- Restoring looks for that stamp, so what had been deleted before stays deleted.
+-- Restoring looks for that stamp, so what had been deleted before stays deleted. Rows that others
+-- lock several of are locked in the order of their ids, as everywhere: a deletion and a batch of
+-- turns cannot deadlock.
 WITH deleted AS (
     UPDATE clonedb.users AS u
     SET
@@ -145,27 +147,60 @@ WITH deleted AS (
         AND u.deleted_at IS NULL
     RETURNING u.deleted_at
 ),
+locked_voice_models AS (
+    SELECT
+        owned.id,
+        deleted.deleted_at
+    FROM deleted
+    INNER JOIN clonedb.voice_models AS owned ON owned.user_id = :id::uuid
+    WHERE owned.deleted_at IS NULL
+    ORDER BY owned.id
+    FOR NO KEY UPDATE OF owned
+),
 stamped_voice_models AS (
     UPDATE clonedb.voice_models AS owned
-    SET deleted_at = deleted.deleted_at
-    FROM deleted
+    SET deleted_at = locked_voice_models.deleted_at
+    FROM locked_voice_models
     WHERE owned.user_id = :id::uuid
+        AND owned.id = locked_voice_models.id
         AND owned.deleted_at IS NULL
     RETURNING owned.id
+),
+locked_face_models AS (
+    SELECT
+        owned.id,
+        deleted.deleted_at
+    FROM deleted
+    INNER JOIN clonedb.face_models AS owned ON owned.user_id = :id::uuid
+    WHERE owned.deleted_at IS NULL
+    ORDER BY owned.id
+    FOR NO KEY UPDATE OF owned
 ),
 stamped_face_models AS (
     UPDATE clonedb.face_models AS owned
-    SET deleted_at = deleted.deleted_at
-    FROM deleted
+    SET deleted_at = locked_face_models.deleted_at
+    FROM locked_face_models
     WHERE owned.user_id = :id::uuid
+        AND owned.id = locked_face_models.id
         AND owned.deleted_at IS NULL
     RETURNING owned.id
 ),
+locked_conversation_sessions AS (
+    SELECT
+        owned.id,
+        deleted.deleted_at
+    FROM deleted
+    INNER JOIN clonedb.conversation_sessions AS owned ON owned.user_id = :id::uuid
+    WHERE owned.deleted_at IS NULL
+    ORDER BY owned.id
+    FOR NO KEY UPDATE OF owned
+),
 stamped_conversation_sessions AS (
     UPDATE clonedb.conversation_sessions AS owned
-    SET deleted_at = deleted.deleted_at
-    FROM deleted
+    SET deleted_at = locked_conversation_sessions.deleted_at
+    FROM locked_conversation_sessions
     WHERE owned.user_id = :id::uuid
+        AND owned.id = locked_conversation_sessions.id
         AND owned.deleted_at IS NULL
     RETURNING owned.id
 ),
@@ -312,17 +347,25 @@ LIMIT :limit::bigint;
 
 -- name: hard_delete(user_id, id)$
 -- Removes a user, living or deleted, and every row that hangs on them.
--- Sessions go first: their references to models would refuse the cascade.
+-- Sessions go in the same statement, since their references to models would refuse the cascade.
 WITH removed AS (
     DELETE FROM clonedb.users AS u
     WHERE u.id = :id::uuid
         AND u.id = :user_id::uuid  -- filter: user
     RETURNING u.id
 ),
+locked_conversation_sessions AS (
+    SELECT owned.id
+    FROM removed
+    INNER JOIN clonedb.conversation_sessions AS owned ON owned.user_id = removed.id
+    ORDER BY owned.id
+    FOR UPDATE OF owned
+),
 removed_conversation_sessions AS (
     DELETE FROM clonedb.conversation_sessions AS owned
-    USING removed
-    WHERE owned.user_id = removed.id
+    USING locked_conversation_sessions
+    WHERE owned.user_id = :id::uuid
+        AND owned.id = locked_conversation_sessions.id
     RETURNING owned.id
 ),
 dropped_embedding_cache AS (

@@ -34,7 +34,7 @@ from clonedb.repositories.writing import (
 from clonedb.validation import Count, Moment, convert, validated
 
 if TYPE_CHECKING:
-    from clonedb.scope import Scope
+    from clonedb.scope import UserScope
 
 
 class ConversationSession(msgspec.Struct, frozen=True):
@@ -146,7 +146,7 @@ class ConversationSessionRepository:
 
     __slots__ = ("_scope",)
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: UserScope) -> None:
         self._scope = scope
 
     async def find_by_id(
@@ -361,6 +361,12 @@ class ConversationSessionRepository:
         outcome, from_state, turn = rows[0][0], rows[0][1], rows[0][2:]
         if outcome in ("recorded", "repeated"):
             return same_as_stored(new, ConversationTurn(*turn), "turn")
+        if outcome != "no_session" and new.id is not None:
+            # The first call with this id may have been stored while this one waited for the
+            # session: too late for its snapshot, and no reason to refuse.
+            stored = await self.find_turn(session_id, new.id)
+            if stored is not None:
+                return same_as_stored(new, stored, "turn")
         raise refusal(outcome, session_id, from_state, moved)
 
     async def record_many(self, turns: Sequence[SessionTurn]) -> list[ConversationTurn]:
@@ -372,7 +378,13 @@ class ConversationSessionRepository:
         if not turns:
             return []
         checked = validated_rows(turns)
-        rows = await self._scope.rows(queries.conversation_turns.record_many, rows=rows_of(checked))
+        record = queries.conversation_turns.record_many
+        rows = await self._scope.rows(record, rows=(encoded := rows_of(checked)))
+        if any(row[0] == "overtaken" for row in rows):
+            # Once the sessions are locked, nobody overtakes: the second statement sees all turns.
+            async with self._scope.transaction() as locking:
+                await locking.rows(record, rows=encoded)
+                rows = await locking.rows(record, rows=encoded)
         for outcome, session_id, *_ in rows:
             if outcome in ("no_session", "ended"):
                 raise refusal(outcome, session_id, None, None)

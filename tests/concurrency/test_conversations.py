@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Iterable
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
@@ -455,15 +456,19 @@ async def test_a_turn_that_waited_for_the_deletion_of_its_user_is_not_found(
         assert connection.execute("SELECT FROM clonedb.conversation_turns").rowcount == 0
 
 
+@pytest.mark.parametrize("delete", ["delete", "hard_delete"])
 async def test_deleting_a_user_and_a_batch_of_turns_lock_sessions_in_one_order(
-    as_ada: UserScope, ada: User, worker: Database, migrated: IsolatedDatabase
+    as_ada: UserScope, ada: User, worker: Database, migrated: IsolatedDatabase, delete: str
 ) -> None:
-    # The table holds the sessions in falling order of their ids, so that a scan meets the last
-    # id first, and a batch locks the first id first.
+    # The table, and the index by start, hold the sessions in falling order of their ids, so that
+    # any scan meets the last id first; a batch locks the first id first.
     sessions = as_ada.conversation_sessions
     identifiers = sorted(new_id() for _ in range(6))
-    for identifier in reversed(identifiers):
-        await sessions.create(NewSession(id=identifier))
+    now = datetime.now(UTC)
+    for number, identifier in reversed(list(enumerate(identifiers))):
+        await sessions.create(
+            NewSession(id=identifier, started_at=now + timedelta(milliseconds=number))
+        )
     batch = [
         SessionTurn(session_id=identifier, user_transcript="Hello", llm_response="Hi")
         for identifier in identifiers
@@ -472,7 +477,7 @@ async def test_deleting_a_user_and_a_batch_of_turns_lock_sessions_in_one_order(
         await holder.conversation_sessions.transition(identifiers[0], "listening")
         recording = asyncio.ensure_future(sessions.record_many(batch))
         await someone_waits_for_a_lock(migrated)
-        deleting = asyncio.ensure_future(as_ada.users.delete(ada.id))
+        deleting = asyncio.ensure_future(getattr(as_ada.users, delete)(ada.id))
         await someone_waits_for_a_lock(migrated, waiters=2)
     outcomes = await at_once([recording, deleting])
     assert [type(outcome).__name__ for outcome in outcomes] == ["list", "bool"]

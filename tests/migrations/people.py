@@ -112,8 +112,13 @@ def copy_of(server: EmbeddedServer, template: Any, name: str) -> Iterator[Isolat
 
 def store_person(connection: psycopg.Connection[Any], user: UUID) -> None:
     """Store a user with a row in every table; the connection is a superuser's."""
-    given = {name: new_id() for name in ("voice", "face", "session")}
-    given |= {"user": user, "email": f"{user}@example.com"}
+    given = {
+        "user": user,
+        "email": f"{user}@example.com",
+        "voice": new_id(),
+        "face": new_id(),
+        "session": new_id(),
+    }
     for statement in ROWS.values():
         connection.execute(statement.encode(), given)
 

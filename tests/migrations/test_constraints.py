@@ -53,7 +53,11 @@ def value(connection: Connection, query: str, *parameters: object) -> Any:
         ("users", "email = 'nobody'", "email_is_plausible"),
         ("users", "name = ''", "name_is_short"),
         ("users", "name = repeat('x', 201)", "name_is_short"),
-        ("users", "personality_traits = array_fill('x'::text, '{101}')", "personality_traits_are_few"),
+        (
+            "users",
+            "personality_traits = array_fill('x'::text, '{101}')",
+            "personality_traits_are_few",
+        ),
         ("users", "personality_traits = ARRAY['kind', NULL]", "personality_traits_are_given"),
         ("users", "speaking_style = repeat('x', 2001)", "speaking_style_is_short"),
         ("users", "preferred_llm_provider = 'gpt-9'", "preferred_llm_provider_is_known"),
@@ -84,27 +88,31 @@ def value(connection: Connection, query: str, *parameters: object) -> Any:
         ("face_models", "resolution = '{\"width\": 640}'", "resolution_is_plausible"),
         (
             "face_models",
-            "resolution = '{\"width\": \"640\", \"height\": 480}'",
+            'resolution = \'{"width": "640", "height": 480}\'',
             "resolution_is_plausible",
         ),
         (
             "face_models",
-            "resolution = '{\"width\": 640.5, \"height\": 480}'",
+            'resolution = \'{"width": 640.5, "height": 480}\'',
             "resolution_is_plausible",
         ),
         (
             "face_models",
-            "resolution = '{\"width\": 0, \"height\": 480}'",
+            'resolution = \'{"width": 0, "height": 480}\'',
             "resolution_is_plausible",
         ),
         (
             "face_models",
-            "resolution = '{\"width\": 640, \"height\": 480, \"depth\": 1}'",
+            'resolution = \'{"width": 640, "height": 480, "depth": 1}\'',
             "resolution_is_plausible",
         ),
         ("conversation_sessions", "state = 'ended'", "state_is_known"),
         ("conversation_sessions", "state = 'listening', ended_at = 'tomorrow'", "ended_is_idle"),
-        ("conversation_sessions", "ended_at = started_at - interval '1 s'", "ended_at_is_after_start"),
+        (
+            "conversation_sessions",
+            "ended_at = started_at - interval '1 s'",
+            "ended_at_is_after_start",
+        ),
         ("conversation_sessions", "ended_at = 'infinity'", "ended_at_is_after_start"),
         ("conversation_sessions", "total_turns = -1", "total_turns_is_not_negative"),
         ("conversation_sessions", "total_latency_ms = -1", "total_latency_ms_is_not_negative"),
@@ -172,12 +180,14 @@ def test_a_value_that_makes_no_sense_is_refused(
         "audit_logs": "subject_ref = (SELECT subject_ref FROM clonedb.users WHERE id = %(user)s)",
     }.get(table, "user_id = %(user)s")
     with pytest.raises(CheckViolation) as refusal:
-        connection.execute(f"UPDATE clonedb.{table} SET {change} WHERE {where}".encode(), {"user": ADA})
+        connection.execute(
+            f"UPDATE clonedb.{table} SET {change} WHERE {where}".encode(), {"user": ADA}
+        )
     assert refusal.value.diag.constraint_name == f"{table}_{constraint}"
 
 
 def session_of(connection: Connection, user: UUID) -> tuple[UUID, datetime]:
-    row = connection.execute(
+    row: tuple[UUID, datetime] | None = connection.execute(
         "SELECT id, started_at FROM clonedb.conversation_sessions WHERE user_id = %s", (user,)
     ).fetchone()
     assert row is not None
@@ -228,9 +238,10 @@ def test_a_turns_id_is_within_its_sessions_window(
     id = id_at(started_at + offset, 0)
     if fits:
         store_turn(connection, ADA, session, started_at, id)
-        assert value(
-            connection, "SELECT count(*) FROM clonedb.conversation_turns WHERE id = %s", id
-        ) == 1
+        assert (
+            value(connection, "SELECT count(*) FROM clonedb.conversation_turns WHERE id = %s", id)
+            == 1
+        )
     else:
         with pytest.raises(CheckViolation) as refusal:
             store_turn(connection, ADA, session, started_at, id)
@@ -286,9 +297,9 @@ def test_a_model_is_taken_off_and_deleted_in_one_statement(connection: Connectio
         """,
         {"ada": ADA},
     )
-    assert value(
-        connection, "SELECT count(*) FROM clonedb.voice_models WHERE user_id = %s", ADA
-    ) == 0
+    assert (
+        value(connection, "SELECT count(*) FROM clonedb.voice_models WHERE user_id = %s", ADA) == 0
+    )
 
 
 def test_deleting_a_user_for_good_takes_what_they_own_and_leaves_the_audit_log(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -16,7 +17,7 @@ from clonedb import new_id
 from clonedb.ids import id_at
 
 ANY_TIME = st.datetimes(
-    min_value=datetime(1970, 1, 1), max_value=datetime(9998, 12, 31), timezones=st.just(UTC)  # noqa: DTZ001
+    min_value=datetime(1970, 1, 1), max_value=datetime(9998, 12, 31), timezones=st.just(UTC)
 )
 SAME_DATABASE = settings(
     deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -51,11 +52,9 @@ def test_ids_of_one_server_are_in_the_order_of_their_making(app: psycopg.Connect
     ids = [made for made, _ in rows]
     assert len(set(ids)) == len(ids)
     # In order to the microsecond: two made within one microsecond may be the wrong way round.
-    reversed_pairs = sum(later < earlier for earlier, later in zip(ids, ids[1:], strict=False))
+    reversed_pairs = sum(later < earlier for earlier, later in pairwise(ids))
     assert reversed_pairs < len(ids) / 100
-    assert all(
-        later.int >> 64 >= earlier.int >> 64 for earlier, later in zip(ids, ids[1:], strict=False)
-    )
+    assert all(later.int >> 64 >= earlier.int >> 64 for earlier, later in pairwise(ids))
 
 
 @SAME_DATABASE

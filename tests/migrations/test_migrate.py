@@ -206,6 +206,19 @@ def test_the_first_deployer_may_be_another_role_than_the_later_ones(
     assert probe.tables() == ["t1", "t2", "t3"]
 
 
+def test_what_an_administrator_began_with_stock_yoyo_is_shared_by_migrating_once_as_that_role(
+    dsn: str, empty_database: Any, folder: Folder
+) -> None:
+    folder.add_table(1)
+    administrator = empty_database.dsn("clonedb_superuser")
+    StockYoyo(administrator, folder)("apply")
+    with pytest.raises(MigrationError, match=r"permission denied.*migrate once more as that role"):
+        migrate.apply(dsn, directory=folder.path)
+    assert migrate.apply(administrator, directory=folder.path) == []
+    second = folder.add_table(2)
+    assert migrate.apply(dsn, directory=folder.path) == [second]
+
+
 def test_a_backup_may_read_what_migrations_write_down(
     dsn: str, empty_database: Any, folder: Folder, probe: Probe
 ) -> None:

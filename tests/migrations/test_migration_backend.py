@@ -328,6 +328,19 @@ def test_a_file_that_leaves_a_transaction_open_is_refused(
     assert probe.marks() == []
 
 
+def test_a_failure_in_a_file_s_own_transaction_is_what_is_reported(
+    dsn: str, folder: Folder, probe: Probe
+) -> None:
+    folder.add(
+        "0001_divide",
+        "-- transactional: false\nBEGIN;\nCREATE TABLE public.t1 ();\nSELECT 1 / 0;\n",
+    )
+    with pytest.raises(MigrationError, match=r"0001_divide\.sql:4: division by zero"):
+        migrate.apply(dsn, directory=folder.path)
+    assert probe.tables() == []
+    assert probe.marks() == []
+
+
 def test_a_migration_that_gives_the_lock_away_is_not_kept(
     dsn: str, folder: Folder, probe: Probe
 ) -> None:
@@ -344,8 +357,10 @@ def test_a_lock_of_stock_yoyo_is_respected_and_its_remedy_named(
     first = folder.add_table(1)
     stock_yoyo("list")
     probe.connection.execute("INSERT INTO yoyo_lock VALUES (1, now(), 12345)")
+    said: list[Progress] = []
     with pytest.raises(MigrationLocked, match=r"stock yoyo, OS process 12345.*break-lock"):
-        migrate.apply(dsn, directory=folder.path, wait=0.1)
+        migrate.apply(dsn, directory=folder.path, wait=0.1, progress=said.append)
+    assert {progress.event for progress in said} == {"waiting"}
     assert probe.tables() == []
     stock_yoyo("break-lock")
     assert migrate.apply(dsn, directory=folder.path) == [first]

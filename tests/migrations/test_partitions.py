@@ -133,7 +133,8 @@ def test_the_last_and_the_first_moment_of_months_have_a_place(worker: Connection
     for moment in (turn_of_the_year - timedelta(milliseconds=1), turn_of_the_year):
         store_turn(worker, user, session, moment)
     months = worker.execute(
-        "SELECT tableoid::regclass::text FROM clonedb.conversation_turns WHERE user_id = %s ORDER BY id",
+        "SELECT tableoid::regclass::text FROM clonedb.conversation_turns "
+        "WHERE user_id = %s ORDER BY id",
         (user,),
     ).fetchall()
     assert months == [
@@ -260,9 +261,7 @@ def test_the_app_makes_no_months(database: IsolatedDatabase) -> None:
     ],
     ids=["by parameter", "by the session's columns"],
 )
-def test_bounded_reads_leave_the_other_months_alone(
-    database: IsolatedDatabase, query: str
-) -> None:
+def test_bounded_reads_leave_the_other_months_alone(database: IsolatedDatabase, query: str) -> None:
     with psycopg.connect(database.dsn("clonedb_superuser"), autocommit=True) as superuser:
         user = store_user(superuser)
         started_at = datetime.now(UTC)

@@ -75,7 +75,14 @@ def test_row_security_cannot_be_switched_off(database: IsolatedDatabase) -> None
 
 
 @pytest.mark.parametrize("role", ["clonedb_app", "clonedb_worker", "clonedb_dba"])
-@pytest.mark.parametrize("verb", ["UPDATE clonedb.audit_logs SET result = 'success'", "DELETE FROM clonedb.audit_logs", "TRUNCATE clonedb.audit_logs"])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        "UPDATE clonedb.audit_logs SET result = 'success'",
+        "DELETE FROM clonedb.audit_logs",
+        "TRUNCATE clonedb.audit_logs",
+    ],
+)
 def test_nobody_with_a_login_changes_the_audit_log(
     database: IsolatedDatabase, role: str, verb: str
 ) -> None:

@@ -7,15 +7,21 @@ from typing import Any
 
 import psycopg
 import pytest
+from people import copy_of
+
+from clonedb.embedded import EmbeddedServer
 
 Rows = list[tuple[Any, ...]]
 Catalogue = Callable[..., Rows]
 
 
-@pytest.fixture
-def catalogue(migrated: Any) -> Iterator[Catalogue]:
-    """Ask the catalogue, as the superuser."""
-    with psycopg.connect(migrated.dsn("clonedb_superuser")) as connection:
+@pytest.fixture(scope="module")
+def catalogue(server: EmbeddedServer, clonedb_template: Any) -> Iterator[Catalogue]:
+    """Ask the catalogue of a migrated database, as the superuser."""
+    with (
+        copy_of(server, clonedb_template, "catalogue") as database,
+        psycopg.connect(database.dsn("clonedb_superuser"), autocommit=True) as connection,
+    ):
         yield lambda query: connection.execute(query.encode()).fetchall()
 
 
@@ -35,7 +41,11 @@ OF_PEOPLE = """
 
 def test_row_level_security_is_forced_on_every_table_of_people(catalogue: Catalogue) -> None:
     tables = catalogue(
-        f"SELECT c.relname, c.relrowsecurity, c.relforcerowsecurity FROM pg_class c WHERE {OF_PEOPLE}"
+        f"""
+        SELECT c.relname, c.relrowsecurity, c.relforcerowsecurity
+        FROM pg_class AS c
+        WHERE {OF_PEOPLE}
+        """
     )
     assert sum(name.startswith("conversation_turns_") for name, *_ in tables) >= 26
     assert sum(name.startswith("audit_logs_") for name, *_ in tables) >= 26

@@ -31,7 +31,7 @@ def superuser(migrated: Any) -> Iterator[Connection]:
 def sign_up(
     connection: Connection, email: str, id: UUID | None = None, name: str | None = None
 ) -> tuple[UUID, str, str | None, str]:
-    row = connection.execute(
+    row: tuple[UUID, str, str | None, str] | None = connection.execute(
         """
         SELECT u.id, u.email, u.name, u.subscription_tier
         FROM clonedb.sign_up(%s, %s, %s, NULL, NULL, NULL, NULL, NULL) AS u

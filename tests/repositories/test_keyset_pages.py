@@ -48,6 +48,8 @@ async def walk(
     while True:
         page = await find(cursor=cursor)
         items += page.items
+        # Here and not at the end, to which repeating pages would never come.
+        assert len({item.id for item in items}) == len(items)
         if page.next is None:
             return items
         cursor = page.next

@@ -1,0 +1,228 @@
+-- The four caches together.
+--
+-- Each query covers one user in their own scope, and everybody for the worker login without it.
+
+-- name: invalidate_all(user_id)^
+-- Drops every entry of the four caches and counts them.
+-- lane: pool
+WITH dropped_embedding_cache AS (
+    DELETE FROM clonedb.embedding_cache AS c
+    WHERE true
+        AND c.user_id = :user_id::uuid  -- filter: user
+    RETURNING c.user_id
+),
+dropped_vector_search_cache AS (
+    DELETE FROM clonedb.vector_search_cache AS c
+    WHERE true
+        AND c.user_id = :user_id::uuid  -- filter: user
+    RETURNING c.user_id
+),
+dropped_llm_response_cache AS (
+    DELETE FROM clonedb.llm_response_cache AS c
+    WHERE true
+        AND c.user_id = :user_id::uuid  -- filter: user
+    RETURNING c.user_id
+),
+dropped_audio_chunk_cache AS (
+    DELETE FROM clonedb.audio_chunk_cache AS c
+    WHERE true
+        AND c.user_id = :user_id::uuid  -- filter: user
+    RETURNING c.user_id
+)
+SELECT
+    (SELECT count(*) FROM dropped_embedding_cache) AS embedding,
+    (SELECT count(*) FROM dropped_vector_search_cache) AS vector_search,
+    (SELECT count(*) FROM dropped_llm_response_cache) AS llm_response,
+    (SELECT count(*) FROM dropped_audio_chunk_cache) AS audio_chunk;
+
+-- name: invalidate_by_document(user_id, document_id)^
+-- Drops the searches and responses that a document is part of, and counts them.
+-- lane: pool
+WITH dropped_vector_search_cache AS (
+    DELETE FROM clonedb.vector_search_cache AS c
+    WHERE :document_id::uuid = ANY(c.document_ids)
+        AND c.user_id = :user_id::uuid  -- filter: user
+    RETURNING c.user_id
+),
+dropped_llm_response_cache AS (
+    DELETE FROM clonedb.llm_response_cache AS c
+    WHERE :document_id::uuid = ANY(c.document_ids)
+        AND c.user_id = :user_id::uuid  -- filter: user
+    RETURNING c.user_id
+)
+SELECT
+    0::bigint AS embedding,
+    (SELECT count(*) FROM dropped_vector_search_cache) AS vector_search,
+    (SELECT count(*) FROM dropped_llm_response_cache) AS llm_response,
+    0::bigint AS audio_chunk;
+
+-- name: invalidate_by_tag(user_id, tag)^
+-- Drops the entries of the four caches that bear a tag, and counts them.
+-- lane: pool
+WITH dropped_embedding_cache AS (
+    DELETE FROM clonedb.embedding_cache AS c
+    WHERE :tag::text = ANY(c.tags)
+        AND c.user_id = :user_id::uuid  -- filter: user
+    RETURNING c.user_id
+),
+dropped_vector_search_cache AS (
+    DELETE FROM clonedb.vector_search_cache AS c
+    WHERE :tag::text = ANY(c.tags)
+        AND c.user_id = :user_id::uuid  -- filter: user
+    RETURNING c.user_id
+),
+dropped_llm_response_cache AS (
+    DELETE FROM clonedb.llm_response_cache AS c
+    WHERE :tag::text = ANY(c.tags)
+        AND c.user_id = :user_id::uuid  -- filter: user
+    RETURNING c.user_id
+),
+dropped_audio_chunk_cache AS (
+    DELETE FROM clonedb.audio_chunk_cache AS c
+    WHERE :tag::text = ANY(c.tags)
+        AND c.user_id = :user_id::uuid  -- filter: user
+    RETURNING c.user_id
+)
+SELECT
+    (SELECT count(*) FROM dropped_embedding_cache) AS embedding,
+    (SELECT count(*) FROM dropped_vector_search_cache) AS vector_search,
+    (SELECT count(*) FROM dropped_llm_response_cache) AS llm_response,
+    (SELECT count(*) FROM dropped_audio_chunk_cache) AS audio_chunk;
+
+-- name: statistics(user_id)
+-- What each cache holds; a row for an empty one too. Bytes are those of the values as stored.
+-- lane: pool
+WITH entry AS (
+    SELECT
+        'embedding' AS cache,
+        pg_column_size(c.embedding) AS value_bytes,
+        c.hit_count,
+        c.expires_at,
+        c.created_at,
+        c.updated_at
+    FROM clonedb.embedding_cache AS c
+    WHERE true
+        AND c.user_id = :user_id::uuid  -- filter: user
+    UNION ALL
+    SELECT
+        'vector_search' AS cache,
+        pg_column_size(c.results) AS value_bytes,
+        c.hit_count,
+        c.expires_at,
+        c.created_at,
+        c.updated_at
+    FROM clonedb.vector_search_cache AS c
+    WHERE true
+        AND c.user_id = :user_id::uuid  -- filter: user
+    UNION ALL
+    SELECT
+        'llm_response' AS cache,
+        pg_column_size(c.response) AS value_bytes,
+        c.hit_count,
+        c.expires_at,
+        c.created_at,
+        c.updated_at
+    FROM clonedb.llm_response_cache AS c
+    WHERE true
+        AND c.user_id = :user_id::uuid  -- filter: user
+    UNION ALL
+    SELECT
+        'audio_chunk' AS cache,
+        pg_column_size(c.audio) AS value_bytes,
+        c.hit_count,
+        c.expires_at,
+        c.created_at,
+        c.updated_at
+    FROM clonedb.audio_chunk_cache AS c
+    WHERE true
+        AND c.user_id = :user_id::uuid  -- filter: user
+)
+SELECT
+    kind.cache,
+    count(e.cache) AS entries,
+    count(*) FILTER (WHERE e.expires_at <= statement_timestamp()) AS expired_entries,
+    coalesce(sum(e.value_bytes), 0)::bigint AS value_bytes,
+    coalesce(sum(e.hit_count), 0)::bigint AS hits,
+    min(e.created_at) AS oldest_at,
+    max(e.updated_at) AS newest_at
+FROM (
+    VALUES (1, 'embedding'), (2, 'vector_search'), (3, 'llm_response'), (4, 'audio_chunk')
+) AS kind (position, cache)
+LEFT JOIN entry AS e ON kind.cache = e.cache
+GROUP BY
+    kind.position,
+    kind.cache
+ORDER BY kind.position;
+
+-- name: statistics_by_age(user_id)
+-- What each cache holds by the time since an entry was last stored; ages without entries are left
+-- out.
+-- lane: pool
+WITH entry AS (
+    SELECT
+        'embedding' AS cache,
+        pg_column_size(c.embedding) AS value_bytes,
+        c.hit_count,
+        c.expires_at,
+        c.created_at,
+        c.updated_at
+    FROM clonedb.embedding_cache AS c
+    WHERE true
+        AND c.user_id = :user_id::uuid  -- filter: user
+    UNION ALL
+    SELECT
+        'vector_search' AS cache,
+        pg_column_size(c.results) AS value_bytes,
+        c.hit_count,
+        c.expires_at,
+        c.created_at,
+        c.updated_at
+    FROM clonedb.vector_search_cache AS c
+    WHERE true
+        AND c.user_id = :user_id::uuid  -- filter: user
+    UNION ALL
+    SELECT
+        'llm_response' AS cache,
+        pg_column_size(c.response) AS value_bytes,
+        c.hit_count,
+        c.expires_at,
+        c.created_at,
+        c.updated_at
+    FROM clonedb.llm_response_cache AS c
+    WHERE true
+        AND c.user_id = :user_id::uuid  -- filter: user
+    UNION ALL
+    SELECT
+        'audio_chunk' AS cache,
+        pg_column_size(c.audio) AS value_bytes,
+        c.hit_count,
+        c.expires_at,
+        c.created_at,
+        c.updated_at
+    FROM clonedb.audio_chunk_cache AS c
+    WHERE true
+        AND c.user_id = :user_id::uuid  -- filter: user
+)
+SELECT
+    e.cache,
+    age.from_seconds,
+    age.before_seconds,
+    count(*) AS entries,
+    count(*) FILTER (WHERE e.expires_at <= statement_timestamp()) AS expired_entries,
+    sum(e.value_bytes)::bigint AS value_bytes,
+    sum(e.hit_count)::bigint AS hits
+FROM entry AS e
+INNER JOIN (
+    VALUES (0, 60), (60, 300), (300, 1800), (1800, 3600), (3600, 86400), (86400, NULL)
+) AS age (from_seconds, before_seconds)
+    ON
+        greatest(extract(EPOCH FROM statement_timestamp() - e.updated_at), 0) >= age.from_seconds
+        AND greatest(extract(EPOCH FROM statement_timestamp() - e.updated_at), 0)
+        < coalesce(age.before_seconds, 'infinity'::double precision)
+GROUP BY
+    e.cache,
+    age.from_seconds,
+    age.before_seconds
+ORDER BY
+    e.cache ASC,
+    age.from_seconds ASC;

@@ -1,0 +1,188 @@
+-- The embedding cache: vectors of texts.
+--
+-- `user_id` is the user's in their own scope, and the nil UUID, whose rows are shared, in that of
+-- the login. What drops many entries works across users without it, for the worker login.
+
+-- name: delete(user_id, key)$
+-- Drops one entry, fresh or expired.
+DELETE FROM clonedb.embedding_cache AS c
+WHERE c.user_id = :user_id::uuid
+    AND c.key = :key::bytea
+RETURNING true;
+
+-- name: get(user_id, key)^
+-- The fresh entry of a key: the user's own, else the shared one.
+-- One that has expired is a miss, and stays for a renewal or the purge.
+SELECT
+    c.key,
+    c.embedding,
+    c.model,
+    c.dimensions,
+    c.tags,
+    c.hit_count,
+    c.expires_at,
+    c.created_at,
+    (c.user_id = '00000000-0000-0000-0000-000000000000'::uuid) AS shared
+FROM clonedb.embedding_cache AS c
+WHERE c.user_id = ANY(ARRAY[:user_id::uuid, '00000000-0000-0000-0000-000000000000'::uuid])
+    AND c.key = :key::bytea
+    AND c.expires_at > statement_timestamp()
+ORDER BY c.user_id DESC
+LIMIT 1;
+
+-- name: get_many(user_id, keys)
+-- The fresh entries among many keys, for each the user's own before the shared one.
+SELECT DISTINCT ON (c.key)
+    c.key,
+    c.embedding,
+    c.model,
+    c.dimensions,
+    c.tags,
+    c.hit_count,
+    c.expires_at,
+    c.created_at,
+    (c.user_id = '00000000-0000-0000-0000-000000000000'::uuid) AS shared
+FROM clonedb.embedding_cache AS c
+WHERE c.user_id = ANY(ARRAY[:user_id::uuid, '00000000-0000-0000-0000-000000000000'::uuid])
+    AND c.key = ANY(:keys::bytea[])
+    AND c.expires_at > statement_timestamp()
+ORDER BY
+    c.key ASC,
+    c.user_id DESC;
+
+-- name: invalidate_all(user_id)!
+-- Drops every entry of the user, or of everybody.
+-- lane: pool
+DELETE FROM clonedb.embedding_cache AS c
+WHERE true
+    AND c.user_id = :user_id::uuid;  -- filter: user
+
+-- name: invalidate_by_tag(user_id, tag)!
+-- Drops the entries that bear a tag.
+-- lane: pool
+DELETE FROM clonedb.embedding_cache AS c
+WHERE :tag::text = ANY(c.tags)
+    AND c.user_id = :user_id::uuid;  -- filter: user
+
+-- name: purge_expired(user_id, limit)!
+-- Drops one batch of expired entries, the longest expired first.
+-- Locked rows are skipped: whoever renews an entry never waits for more than a batch, and no two
+-- can wait for each other. The expiry is checked again on the row that is deleted.
+-- lane: pool
+DELETE FROM clonedb.embedding_cache AS c
+WHERE c.ctid = ANY(ARRAY(
+        SELECT expired.ctid
+        FROM clonedb.embedding_cache AS expired
+        WHERE expired.expires_at <= statement_timestamp()
+            AND expired.user_id = :user_id::uuid  -- filter: user
+        ORDER BY expired.expires_at ASC
+        LIMIT :limit::bigint
+        FOR UPDATE SKIP LOCKED
+    ))
+    AND c.expires_at <= statement_timestamp();
+
+-- name: put(user_id, key, embedding, model, dimensions, tags, ttl)$
+-- Stores or renews one entry; writes nothing where it has the same value and half its time left.
+-- One row for each key whoever else stores it: the last to store decides.
+INSERT INTO clonedb.embedding_cache AS c (
+    user_id,
+    key,
+    embedding,
+    model,
+    dimensions,
+    tags,
+    expires_at
+)
+SELECT
+    :user_id::uuid,
+    :key::bytea,
+    :embedding::bytea,
+    :model::text,
+    :dimensions::integer,
+    :tags::text[],
+    statement_timestamp() + :ttl::interval
+WHERE NOT EXISTS (
+    SELECT
+    FROM clonedb.embedding_cache AS known
+    WHERE known.user_id = :user_id::uuid
+        AND known.key = :key::bytea
+        AND known.expires_at > statement_timestamp() + :ttl::interval / 2
+        AND known.tags = :tags::text[]
+        AND known.embedding = :embedding::bytea
+        AND known.model = :model::text
+        AND known.dimensions = :dimensions::integer
+)
+ON CONFLICT (user_id, key) DO UPDATE SET
+    embedding = excluded.embedding,
+    model = excluded.model,
+    dimensions = excluded.dimensions,
+    tags = excluded.tags,
+    expires_at = excluded.expires_at,
+    updated_at = statement_timestamp()
+RETURNING true;
+
+-- name: put_many(user_id, keys, embeddings, model, tags, ttl)!
+-- Stores or renews the vectors of one model, those alone that `put` would write.
+-- One order of locks for everybody: two batches with the same keys cannot deadlock.
+INSERT INTO clonedb.embedding_cache AS c (
+    user_id,
+    key,
+    embedding,
+    model,
+    dimensions,
+    tags,
+    expires_at
+)
+SELECT
+    :user_id::uuid,
+    given.key,
+    given.embedding,
+    :model::text,
+    octet_length(given.embedding) / 4,
+    :tags::text[],
+    statement_timestamp() + :ttl::interval
+FROM unnest(:keys::bytea[], :embeddings::bytea[]) AS given (key, embedding)
+WHERE NOT EXISTS (
+    SELECT
+    FROM clonedb.embedding_cache AS known
+    WHERE known.user_id = :user_id::uuid
+        AND known.key = given.key
+        AND known.expires_at > statement_timestamp() + :ttl::interval / 2
+        AND known.tags = :tags::text[]
+        AND known.embedding = given.embedding
+        AND known.model = :model::text
+)
+ORDER BY given.key
+ON CONFLICT (user_id, key) DO UPDATE SET
+    embedding = excluded.embedding,
+    model = excluded.model,
+    dimensions = excluded.dimensions,
+    tags = excluded.tags,
+    expires_at = excluded.expires_at,
+    updated_at = statement_timestamp();
+
+-- name: record_hits(user_id, keys, hits)!
+-- Adds hits that were counted elsewhere to the user's entries.
+-- Locked in the order of the keys: two batches with the same keys cannot deadlock.
+WITH counted AS (
+    SELECT
+        given.key,
+        given.hits
+    FROM unnest(:keys::bytea[], :hits::bigint[]) AS given (key, hits)
+),
+locked AS (
+    SELECT
+        c.key,
+        counted.hits
+    FROM clonedb.embedding_cache AS c
+    INNER JOIN counted ON c.key = counted.key
+    WHERE c.user_id = :user_id::uuid
+        AND c.expires_at > statement_timestamp()
+    ORDER BY c.key ASC
+    FOR NO KEY UPDATE OF c
+)
+UPDATE clonedb.embedding_cache AS c
+SET hit_count = c.hit_count + locked.hits
+FROM locked
+WHERE c.user_id = :user_id::uuid
+    AND c.key = locked.key;

@@ -1,0 +1,137 @@
+-- The LLM response cache: answers of language models.
+--
+-- `user_id` is the user's in their own scope, and the nil UUID, whose rows are shared, in that of
+-- the login. What drops many entries works across users without it, for the worker login.
+
+-- name: delete(user_id, key)$
+-- Drops one entry, fresh or expired.
+DELETE FROM clonedb.llm_response_cache AS c
+WHERE c.user_id = :user_id::uuid
+    AND c.key = :key::bytea
+RETURNING true;
+
+-- name: get(user_id, key)^
+-- The fresh entry of a key: the user's own, else the shared one.
+-- One that has expired is a miss, and stays for a renewal or the purge.
+SELECT
+    c.key,
+    c.response,
+    c.provider,
+    c.document_ids,
+    c.tags,
+    c.hit_count,
+    c.expires_at,
+    c.created_at,
+    (c.user_id = '00000000-0000-0000-0000-000000000000'::uuid) AS shared
+FROM clonedb.llm_response_cache AS c
+WHERE c.user_id = ANY(ARRAY[:user_id::uuid, '00000000-0000-0000-0000-000000000000'::uuid])
+    AND c.key = :key::bytea
+    AND c.expires_at > statement_timestamp()
+ORDER BY c.user_id DESC
+LIMIT 1;
+
+-- name: invalidate_all(user_id)!
+-- Drops every entry of the user, or of everybody.
+-- lane: pool
+DELETE FROM clonedb.llm_response_cache AS c
+WHERE true
+    AND c.user_id = :user_id::uuid;  -- filter: user
+
+-- name: invalidate_by_document(user_id, document_id)!
+-- Drops the entries that a document is part of.
+-- A user's entries are found through the primary key: no index on an array serves under row-level
+-- security, since its operators are not leakproof.
+-- lane: pool
+DELETE FROM clonedb.llm_response_cache AS c
+WHERE :document_id::uuid = ANY(c.document_ids)
+    AND c.user_id = :user_id::uuid;  -- filter: user
+
+-- name: invalidate_by_tag(user_id, tag)!
+-- Drops the entries that bear a tag.
+-- lane: pool
+DELETE FROM clonedb.llm_response_cache AS c
+WHERE :tag::text = ANY(c.tags)
+    AND c.user_id = :user_id::uuid;  -- filter: user
+
+-- name: purge_expired(user_id, limit)!
+-- Drops one batch of expired entries, the longest expired first.
+-- Locked rows are skipped: whoever renews an entry never waits for more than a batch, and no two
+-- can wait for each other. The expiry is checked again on the row that is deleted.
+-- lane: pool
+DELETE FROM clonedb.llm_response_cache AS c
+WHERE c.ctid = ANY(ARRAY(
+        SELECT expired.ctid
+        FROM clonedb.llm_response_cache AS expired
+        WHERE expired.expires_at <= statement_timestamp()
+            AND expired.user_id = :user_id::uuid  -- filter: user
+        ORDER BY expired.expires_at ASC
+        LIMIT :limit::bigint
+        FOR UPDATE SKIP LOCKED
+    ))
+    AND c.expires_at <= statement_timestamp();
+
+-- name: put(user_id, key, response, provider, document_ids, tags, ttl)$
+-- Stores or renews one entry; writes nothing where it has the same value and half its time left.
+-- One row for each key whoever else stores it: the last to store decides.
+INSERT INTO clonedb.llm_response_cache AS c (
+    user_id,
+    key,
+    response,
+    provider,
+    document_ids,
+    tags,
+    expires_at
+)
+SELECT
+    :user_id::uuid,
+    :key::bytea,
+    :response::text,
+    :provider::text,
+    :document_ids::uuid[],
+    :tags::text[],
+    statement_timestamp() + :ttl::interval
+WHERE NOT EXISTS (
+    SELECT
+    FROM clonedb.llm_response_cache AS known
+    WHERE known.user_id = :user_id::uuid
+        AND known.key = :key::bytea
+        AND known.expires_at > statement_timestamp() + :ttl::interval / 2
+        AND known.tags = :tags::text[]
+        AND known.response = :response::text
+        AND known.provider = :provider::text
+        AND known.document_ids = :document_ids::uuid[]
+)
+ON CONFLICT (user_id, key) DO UPDATE SET
+    response = excluded.response,
+    provider = excluded.provider,
+    document_ids = excluded.document_ids,
+    tags = excluded.tags,
+    expires_at = excluded.expires_at,
+    updated_at = statement_timestamp()
+RETURNING true;
+
+-- name: record_hits(user_id, keys, hits)!
+-- Adds hits that were counted elsewhere to the user's entries.
+-- Locked in the order of the keys: two batches with the same keys cannot deadlock.
+WITH counted AS (
+    SELECT
+        given.key,
+        given.hits
+    FROM unnest(:keys::bytea[], :hits::bigint[]) AS given (key, hits)
+),
+locked AS (
+    SELECT
+        c.key,
+        counted.hits
+    FROM clonedb.llm_response_cache AS c
+    INNER JOIN counted ON c.key = counted.key
+    WHERE c.user_id = :user_id::uuid
+        AND c.expires_at > statement_timestamp()
+    ORDER BY c.key ASC
+    FOR NO KEY UPDATE OF c
+)
+UPDATE clonedb.llm_response_cache AS c
+SET hit_count = c.hit_count + locked.hits
+FROM locked
+WHERE c.user_id = :user_id::uuid
+    AND c.key = locked.key;

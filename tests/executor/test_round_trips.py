@@ -1,0 +1,218 @@
+"""One call is one statement and one round trip, counted on the wire."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import pytest_asyncio
+
+from clonedb import (
+    ConversationSessionRepository,
+    Database,
+    NewSession,
+    NewTurn,
+    NewUser,
+    SessionEnding,
+    SessionPatch,
+    SessionTurn,
+    SignUp,
+    User,
+    UserPatch,
+    UserRepository,
+    UserScope,
+    new_id,
+)
+from clonedb.testing import IsolatedDatabase
+
+# Of the frontend/backend protocol 3.0: each message after the first is a byte that says what it
+# is, and four that give its length with themselves.
+READY_FOR_QUERY = b"Z"
+SYNC, SIMPLE_QUERY = b"S", b"Q"
+
+
+class Wire:
+    """Between a client and the server's socket: passes everything on and counts the messages."""
+
+    def __init__(self, server: str) -> None:
+        self._server = server
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.answers: Counter[bytes] = Counter()
+        self.requests: Counter[bytes] = Counter()
+
+    async def connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server_reader, server_writer = await asyncio.open_unix_connection(self._server)
+        # The startup message has a length only.
+        startup = await reader.readexactly(4)
+        server_writer.write(startup + await reader.readexactly(int.from_bytes(startup) - 4))
+        await asyncio.gather(
+            self._pass_on(reader, server_writer, self.requests),
+            self._pass_on(server_reader, writer, self.answers),
+        )
+
+    async def _pass_on(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen: Counter[bytes]
+    ) -> None:
+        try:
+            while True:
+                head = await reader.readexactly(5)
+                body = await reader.readexactly(int.from_bytes(head[1:]) - 4)
+                seen[head[:1]] += 1
+                writer.write(head + body)
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+
+@pytest_asyncio.fixture
+async def wire(migrated: IsolatedDatabase) -> AsyncIterator[tuple[Wire, str]]:
+    """A wire to the server, and the folder of its socket."""
+    fields = psycopg.conninfo.conninfo_to_dict(migrated.dsn("clonedb_app"))
+    name = f".s.PGSQL.{fields.get('port', 5432)}"
+    with tempfile.TemporaryDirectory(prefix="clonedb-") as folder:
+        counted = Wire(str(Path(str(fields["host"])) / name))
+        listener = await asyncio.start_unix_server(counted.connect, str(Path(folder) / name))
+        async with listener:
+            yield counted, folder
+
+
+async def counting(wire: Wire, call: Callable[[], Awaitable[Any]]) -> tuple[int, int]:
+    """How many times the client asked for an answer, and how many it got, for one call."""
+    requests, answers = wire.requests.copy(), wire.answers.copy()
+    await call()
+    asked = wire.requests - requests
+    return asked[SYNC] + asked[SIMPLE_QUERY], (wire.answers - answers)[READY_FOR_QUERY]
+
+
+def calls_on_users(
+    everybody: Database, scope: UserScope, user: User
+) -> dict[str, Callable[[], Awaitable[Any]]]:
+    own, users = scope.users, everybody.users
+    return {
+        "find_by_id": lambda: own.find_by_id(user.id),
+        "get_by_id": lambda: own.get_by_id(user.id, include_deleted=True),
+        "find_by_email": lambda: own.find_by_email(user.email),
+        "find_login": lambda: users.find_login(user.email),
+        "find_many": lambda: own.find_many(with_total=True),
+        "find_one": lambda: own.find_one(),
+        "count": lambda: own.count(),
+        "exists": lambda: own.exists(),
+        "sign_up": lambda: users.sign_up(SignUp(email=f"{new_id().hex}@example.com")),
+        "create": lambda: users.create(NewUser(email=f"{new_id().hex}@example.com")),
+        "create_many": lambda: users.create_many(
+            [NewUser(email=f"{new_id().hex}@example.com") for _ in range(3)]
+        ),
+        "update": lambda: own.update(user.id, UserPatch(name="Countess")),
+        "update_many": lambda: own.update_many([user.id], UserPatch(name="Countess")),
+        "merge_settings": lambda: own.merge_settings(user.id, {"a": 1}),
+        "add_minutes": lambda: own.add_minutes(user.id, Decimal(1)),
+        "set_tier": lambda: users.set_tier(user.id, "pro"),
+        "delete": lambda: users.delete(user.id),
+        "restore": lambda: users.restore(user.id),
+        "hard_delete": lambda: users.hard_delete(new_id()),
+    }
+
+
+async def calls_on_sessions(scope: UserScope) -> dict[str, Callable[[], Awaitable[Any]]]:
+    sessions = scope.conversation_sessions
+    one, other = [(await sessions.start()).id for _ in range(2)]
+    turn = await sessions.record_turn(one, NewTurn(user_transcript="Hello", llm_response="Hi"))
+    new = NewTurn(user_transcript="Hello", llm_response="Hi")
+    bulk = SessionTurn(session_id=one, user_transcript="Hello", llm_response="Hi")
+    patch = SessionPatch(llm_provider="claude-3-opus")
+    return {
+        "find_by_id": lambda: sessions.find_by_id(one),
+        "get_by_id": lambda: sessions.get_by_id(one),
+        "find_many": lambda: sessions.find_many(with_total=True),
+        "find_one": lambda: sessions.find_one(),
+        "find_active": lambda: sessions.find_active(),
+        "count": lambda: sessions.count(),
+        "exists": lambda: sessions.exists(),
+        "create": lambda: sessions.create(NewSession(id=new_id())),
+        "start": lambda: sessions.start(),
+        "create_many": lambda: sessions.create_many([NewSession() for _ in range(3)]),
+        "update": lambda: sessions.update(one, patch),
+        "update_many": lambda: sessions.update_many([one, other], patch),
+        "transition": lambda: sessions.transition(one, "listening"),
+        "record_turn": lambda: sessions.record_turn(one, new),
+        "record_many": lambda: sessions.record_many([bulk] * 3),
+        "find_turn": lambda: sessions.find_turn(one, turn.id),
+        "find_turns": lambda: sessions.find_turns(one),
+        "count_turns": lambda: sessions.count_turns(one),
+        "with_turns": lambda: sessions.with_turns(one),
+        "statistics": lambda: sessions.statistics(),
+        "statistics_by_provider": lambda: sessions.statistics_by_provider(),
+        "end": lambda: sessions.end(one),
+        "end_many": lambda: sessions.end_many([SessionEnding(id=other)]),
+        "delete": lambda: sessions.delete(one),
+        "restore": lambda: sessions.restore(one),
+        "hard_delete": lambda: sessions.hard_delete(other),
+    }
+
+
+def public_methods(repository: type) -> set[str]:
+    return {name for name in vars(repository) if not name.startswith("_")}
+
+
+@pytest.mark.parametrize("pgbouncer", [False, True], ids=["prepared", "pgbouncer"])
+@pytest.mark.parametrize("role", ["clonedb_app", "clonedb_worker"])
+async def test_every_method_is_one_round_trip_from_its_first_call_on(
+    wire: tuple[Wire, str], migrated: IsolatedDatabase, ada: User, role: str, pgbouncer: bool
+) -> None:
+    counted, folder = wire
+    dsn = psycopg.conninfo.make_conninfo(migrated.dsn(role), host=folder)
+    async with Database(dsn, maximum_connections=1, pgbouncer=pgbouncer) as database:
+        users = calls_on_users(database, database.as_user(ada.id), ada)
+        assert users.keys() == public_methods(UserRepository)
+        sessions = await calls_on_sessions(database.as_user(ada.id))
+        assert sessions.keys() | {"stream_turns"} == public_methods(ConversationSessionRepository)
+        for_worker_alone = {"create", "create_many", "set_tier", "delete", "restore"}
+        for repository, calls in (("users", users), ("sessions", sessions)):
+            for name, call in calls.items():
+                if role == "clonedb_app" and repository == "users" and name in for_worker_alone:
+                    continue
+                for time in ("first", "second", "later", "later", "later", "later", "later"):
+                    if name == "restore" and repository == "users" and time != "first":
+                        await database.users.delete(ada.id)
+                    assert await counting(counted, call) == (1, 1), f"{time} {repository}.{name}"
+
+
+async def test_a_transaction_is_one_round_trip_for_each_of_its_parts(
+    wire: tuple[Wire, str], migrated: IsolatedDatabase, ada: User
+) -> None:
+    counted, folder = wire
+    dsn = psycopg.conninfo.make_conninfo(migrated.dsn("clonedb_app"), host=folder)
+
+    async def three_calls() -> None:
+        async with database.as_user(ada.id).transaction() as transaction:
+            sessions = transaction.conversation_sessions
+            session = await sessions.start()
+            await sessions.transition(session.id, "listening")
+            await transaction.users.get_by_id(ada.id)
+
+    async with Database(dsn, maximum_connections=1) as database:
+        # BEGIN with the context, three calls, COMMIT.
+        assert await counting(counted, three_calls) == (5, 5)
+        assert await counting(counted, three_calls) == (5, 5)
+
+
+async def test_calls_gathered_by_one_caller_are_one_round_trip_each(
+    wire: tuple[Wire, str], migrated: IsolatedDatabase, ada: User
+) -> None:
+    counted, folder = wire
+    dsn = psycopg.conninfo.make_conninfo(migrated.dsn("clonedb_app"), host=folder)
+
+    async def ten_calls() -> None:
+        scope = database.as_user(ada.id)
+        await asyncio.gather(*(scope.conversation_sessions.start() for _ in range(10)))
+
+    async with Database(dsn, minimum_connections=4, maximum_connections=4) as database:
+        await asyncio.gather(*(database.users.count() for _ in range(4)))
+        assert await counting(counted, ten_calls) == (10, 10)
