@@ -25,10 +25,11 @@ from clonedb.migration_backend import (
     LOCK_TIMEOUT,
     MigrationBackend,
 )
-from clonedb.migration_connection import connect, explain, parse_dsn
+from clonedb.migration_connection import connect, explain
 from clonedb.migration_files import MigrationFile, create_pair, display, read_folder
 from clonedb.migration_ledger import Applied
 from clonedb.resources import migrations_directory, sql_directory
+from clonedb.settings import parse_dsn
 
 _logger = logging.getLogger("clonedb.migrate")
 
@@ -212,7 +213,8 @@ def catalogue(dsn: str) -> list[str]:
         try:
             # With an empty path every name in a definition is qualified.
             connection.execute("SELECT set_config('search_path', '', false)")
-            return [str(row[0]) for row in connection.execute(query.encode())]
+            # Sorted here: there the order would be that of the database's collation.
+            return sorted(str(row[0]) for row in connection.execute(query.encode()))
         except psycopg.Error as error:
             raise explain(error, "sql/setup/catalogue.sql") from error
 

@@ -7,11 +7,9 @@ import socket
 from typing import Any, Final
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
 
 from clonedb.errors import (
     ClonedbError,
-    InvalidInput,
     MigrationError,
     ServerTooOld,
     Unavailable,
@@ -29,34 +27,6 @@ _WHO_MAY: Final = (
 )
 
 Parameters = dict[str, Any]
-
-
-def parse_dsn(dsn: str) -> Parameters:
-    """libpq's parameters of a connection string or a postgresql:// URL.
-
-    Raises InvalidInput without quoting any part of the dsn: a password with an unencoded `@`, `/`
-    or `?` shifts what libpq takes for the host, port and database, and libpq would print it.
-    """
-    malformed = InvalidInput(
-        "the dsn is neither a libpq connection string nor a postgresql:// URL",
-        remedy="percent-encode special characters of the password in a URL, quote them as "
-        "password='…' in a connection string",
-    )
-    # The scheme by which yoyo and others name the driver; libpq knows none.
-    for scheme in ("postgresql+psycopg://", "postgres+psycopg://"):
-        if dsn.startswith(scheme):
-            dsn = "postgresql://" + dsn.removeprefix(scheme)
-    try:
-        parameters: Parameters = dict(conninfo_to_dict(dsn))
-    except (psycopg.Error, UnicodeError, ValueError):
-        raise malformed from None
-    names = f"{parameters.get('host', '')}{parameters.get('dbname', '')}"
-    ports = str(parameters.get("port", "")).replace(",", "")
-    if "://" in dsn and ("@" in names or (ports and not ports.isdecimal())):
-        raise malformed
-    if not parameters:
-        raise malformed
-    return parameters
 
 
 def connect(parameters: Parameters) -> psycopg.Connection[Any]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import msgspec
 import psycopg
 from msgspec import Meta
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from clonedb.errors import InvalidInput
 
@@ -67,7 +68,7 @@ def make_settings(dsn: str | None = None, **options: object) -> Settings:
     unknown = options.keys() - set(Settings.__struct_fields__)
     if unknown:
         raise InvalidInput(f"unknown settings: {', '.join(sorted(unknown))}")
-    describe_dsn(dsn)
+    dsn = make_conninfo(**parse_dsn(dsn))
     try:
         return msgspec.convert({"dsn": dsn, **options}, Settings)
     except msgspec.ValidationError as error:
@@ -75,16 +76,39 @@ def make_settings(dsn: str | None = None, **options: object) -> Settings:
         raise (cause if isinstance(cause, InvalidInput) else InvalidInput(str(error))) from None
 
 
+def parse_dsn(dsn: str) -> dict[str, Any]:
+    """libpq's parameters of a connection string or a postgresql:// URL.
+
+    Raises InvalidInput without quoting any part of the dsn: a password with an unencoded `@`, `/`
+    or `?` shifts what libpq takes for the host, port and database, and libpq would print it.
+    """
+    malformed = InvalidInput(
+        "the dsn is neither a libpq connection string nor a postgresql:// URL",
+        remedy="percent-encode special characters of the password in a URL, quote them as "
+        "password='…' in a connection string",
+    )
+    # The scheme by which yoyo and others name the driver; libpq knows none.
+    for scheme in ("postgresql+psycopg://", "postgres+psycopg://"):
+        if dsn.startswith(scheme):
+            dsn = "postgresql://" + dsn.removeprefix(scheme)
+    try:
+        parameters: dict[str, Any] = dict(conninfo_to_dict(dsn))
+    except (psycopg.Error, UnicodeError, ValueError):
+        raise malformed from None
+    names = f"{parameters.get('host', '')}{parameters.get('dbname', '')}"
+    ports = str(parameters.get("port", "")).replace(",", "")
+    if "://" in dsn and ("@" in names or (ports and not ports.isdecimal())):
+        raise malformed
+    if not parameters:
+        raise malformed
+    return parameters
+
+
 def describe_dsn(dsn: str) -> str:
     """Host, port, database and user of a dsn: what may be shown of it."""
-    try:
-        fields = psycopg.conninfo.conninfo_to_dict(dsn)
-    except psycopg.ProgrammingError:
-        # libpq quotes the part that it did not understand, which may be the password.
-        raise InvalidInput(
-            "the dsn is neither a libpq connection string nor a postgresql:// URL",
-            remedy="percent-encode special characters of a password in a URL",
-        ) from None
+    parameters = parse_dsn(dsn)
     return " ".join(
-        f"{key}={fields[key]}" for key in ("host", "port", "dbname", "user") if fields.get(key)
+        f"{key}={parameters[key]}"
+        for key in ("host", "port", "dbname", "user")
+        if parameters.get(key)
     )

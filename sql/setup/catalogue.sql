@@ -1,4 +1,4 @@
--- What the catalogue says about schema clonedb: one line of text for each thing, sorted, without
+-- What the catalogue says about schema clonedb: one line of text for each thing, without
 -- object ids or anything else that differs between two databases with the same schema. Run it
 -- with an empty search_path, so that every name in a definition is qualified.
 --
@@ -44,10 +44,8 @@ grant_list AS (
                 a.privilege_type,
                 CASE WHEN a.is_grantable THEN '*' ELSE '' END
             ),
-            ',' ORDER BY
-                CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee)::text END
-                COLLATE "C",
-                a.privilege_type COLLATE "C"
+            -- By name, whose collation is C in every database.
+            ',' ORDER BY pg_get_userbyid(a.grantee), a.privilege_type::name
         ) AS grants
     FROM (
         SELECT
@@ -63,7 +61,10 @@ grant_list AS (
             0 AS part,
             coalesce(
                 r.relacl,
-                acldefault(CASE r.relkind WHEN 'S' THEN 's'::"char" ELSE 'r'::"char" END, r.relowner)
+                CASE r.relkind
+                    WHEN 'S' THEN acldefault('s', r.relowner)
+                    ELSE acldefault('r', r.relowner)
+                END
             ) AS rights
         FROM relation AS r
         UNION ALL
@@ -119,7 +120,7 @@ fact (kind, name, detail) AS (
                 WHERE s.oid = d.defaclnamespace
             ),
             'grants', (
-                SELECT array_agg(a.entry::text ORDER BY a.entry::text COLLATE "C")
+                SELECT array_agg(a.entry::text ORDER BY a.entry::text::name)
                 FROM unnest(d.defaclacl) AS a (entry)
             )
         )
@@ -180,7 +181,7 @@ fact (kind, name, detail) AS (
             'statistics', nullif(t.attstattarget, -1),
             -- Newer minor releases stamp a column's making in there, which pg_dump leaves out too.
             'options', (
-                SELECT array_agg(o.entry ORDER BY o.entry COLLATE "C")
+                SELECT array_agg(o.entry ORDER BY o.entry::name)
                 FROM unnest(t.attoptions) AS o (entry)
                 WHERE o.entry NOT LIKE 'pg\_attver=%'
             ),
@@ -253,7 +254,7 @@ fact (kind, name, detail) AS (
             'roles', (
                 SELECT array_agg(
                     CASE o.role WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(o.role)::text END
-                    ORDER BY pg_get_userbyid(o.role) COLLATE "C"
+                    ORDER BY pg_get_userbyid(o.role)
                 )
                 FROM unnest(p.polroles) AS o (role)
             ),
@@ -328,4 +329,4 @@ fact (kind, name, detail) AS (
 
 SELECT format('%s %s %s', f.kind, f.name, jsonb_strip_nulls(f.detail)) AS line
 FROM fact AS f
-ORDER BY f.kind COLLATE "C", f.name COLLATE "C", f.detail::text COLLATE "C";
+ORDER BY line;

