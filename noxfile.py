@@ -45,7 +45,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     views = Path(session.create_tmp()) / "sql"
-    session.run("python", "-m", "clonedb.lint_view", "sql", str(views))
+    session.run("python", "-m", "clonedb.query.lint_view", "sql", str(views))
     session.run("sqlfluff", "lint", "--config", ".sqlfluff", str(views))
     migrations = sorted(
         str(path)

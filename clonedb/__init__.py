@@ -5,6 +5,7 @@ from msgspec import UNSET
 from clonedb.database import Database, Health, PoolStatistics
 from clonedb.errors import (
     AlreadyExists,
+    ClaimLost,
     ClonedbError,
     ConcurrencyConflict,
     DatabaseClosed,
@@ -30,6 +31,26 @@ from clonedb.errors import (
 )
 from clonedb.ids import check_id, id_at, new_id, time_of
 from clonedb.pages import Page
+from clonedb.repositories.audio_chunk_cache import (
+    AudioChunkCache,
+    CachedAudio,
+)
+from clonedb.repositories.audit_logs import (
+    ActionStatistics,
+    AuditEntry,
+    AuditFilter,
+    AuditLogRepository,
+    AuditPeriod,
+    AuditStatistics,
+    FailureStatistics,
+    NewAuditEntry,
+)
+from clonedb.repositories.caches import (
+    CacheAgeStatistics,
+    CacheRepository,
+    CacheStatistics,
+    DroppedEntries,
+)
 from clonedb.repositories.conversation_sessions import (
     ConversationSession,
     ConversationSessionRepository,
@@ -44,6 +65,64 @@ from clonedb.repositories.conversation_sessions import (
     TurnFilter,
 )
 from clonedb.repositories.conversation_turns import ConversationTurn, NewTurn, SessionTurn
+from clonedb.repositories.daily_usage import (
+    DailyQuota,
+    DailyQuotaRepository,
+    DailyUsageRepository,
+    DayUsage,
+    QuotaDecision,
+    QuotaUsage,
+    UsageFilter,
+)
+from clonedb.repositories.document_queue import (
+    ClaimedDocument,
+    DocumentQueue,
+    QueueStatistics,
+)
+from clonedb.repositories.embedding_cache import (
+    CachedEmbedding,
+    EmbeddingCache,
+)
+from clonedb.repositories.face_models import (
+    FaceModel,
+    FaceModelFilter,
+    FaceModelPatch,
+    FaceModelRepository,
+    NewFaceModel,
+    Resolution,
+)
+from clonedb.repositories.knowledge_documents import (
+    ContentTypeStatistics,
+    Document,
+    DocumentFilter,
+    DocumentMatch,
+    DocumentPatch,
+    DocumentStatistics,
+    DocumentSummary,
+    KnowledgeDocumentRepository,
+    NewDocument,
+)
+from clonedb.repositories.llm_response_cache import (
+    CachedResponse,
+    LlmResponseCache,
+)
+from clonedb.repositories.rate_limit_rules import (
+    NewRateLimitRule,
+    RateLimitRule,
+    RateLimitRuleFilter,
+    RateLimitRuleRepository,
+)
+from clonedb.repositories.rate_limits import (
+    AddressRateLimitRepository,
+    RateLimitDecision,
+    RateLimitFilter,
+    RateLimitPeriod,
+    RateLimitRepository,
+    RateLimitRuleKey,
+    RateLimitStatistics,
+    RateLimitStatus,
+    RateLimitWindow,
+)
 from clonedb.repositories.statistics import StatisticsRepository, SystemTotals
 from clonedb.repositories.users import (
     Login,
@@ -54,31 +133,86 @@ from clonedb.repositories.users import (
     UserPatch,
     UserRepository,
 )
+from clonedb.repositories.vector_search_cache import (
+    CachedVectorSearch,
+    VectorSearchCache,
+)
+from clonedb.repositories.voice_models import (
+    NewVoiceModel,
+    VoiceModel,
+    VoiceModelFilter,
+    VoiceModelPatch,
+    VoiceModelRepository,
+)
 from clonedb.scope import DatabaseScope, UserScope
 from clonedb.settings import Settings
+from clonedb.vectors import pack_vector, unpack_vector
 
 __all__ = [
     "UNSET",
+    "ActionStatistics",
+    "AddressRateLimitRepository",
     "AlreadyExists",
+    "AudioChunkCache",
+    "AuditEntry",
+    "AuditFilter",
+    "AuditLogRepository",
+    "AuditPeriod",
+    "AuditStatistics",
+    "CacheAgeStatistics",
+    "CacheRepository",
+    "CacheStatistics",
+    "CachedAudio",
+    "CachedEmbedding",
+    "CachedResponse",
+    "CachedVectorSearch",
+    "ClaimLost",
+    "ClaimedDocument",
     "ClonedbError",
     "ConcurrencyConflict",
+    "ContentTypeStatistics",
     "ConversationSession",
     "ConversationSessionRepository",
     "ConversationTurn",
+    "DailyQuota",
+    "DailyQuotaRepository",
+    "DailyUsageRepository",
     "Database",
     "DatabaseClosed",
     "DatabaseScope",
+    "DayUsage",
+    "Document",
+    "DocumentFilter",
+    "DocumentMatch",
+    "DocumentPatch",
+    "DocumentQueue",
+    "DocumentStatistics",
+    "DocumentSummary",
+    "DroppedEntries",
     "EmbeddedError",
+    "EmbeddingCache",
+    "FaceModel",
+    "FaceModelFilter",
+    "FaceModelPatch",
+    "FaceModelRepository",
+    "FailureStatistics",
     "Health",
     "InvalidInput",
     "InvalidTransition",
+    "KnowledgeDocumentRepository",
+    "LlmResponseCache",
     "Login",
     "MigrationDrift",
     "MigrationError",
     "MigrationLocked",
+    "NewAuditEntry",
+    "NewDocument",
+    "NewFaceModel",
+    "NewRateLimitRule",
     "NewSession",
     "NewTurn",
     "NewUser",
+    "NewVoiceModel",
     "NotFound",
     "NotMigrated",
     "OutcomeUnknown",
@@ -89,6 +223,21 @@ __all__ = [
     "PoolStatistics",
     "ProviderStatistics",
     "QueryFileError",
+    "QueueStatistics",
+    "QuotaDecision",
+    "QuotaUsage",
+    "RateLimitDecision",
+    "RateLimitFilter",
+    "RateLimitPeriod",
+    "RateLimitRepository",
+    "RateLimitRule",
+    "RateLimitRuleFilter",
+    "RateLimitRuleKey",
+    "RateLimitRuleRepository",
+    "RateLimitStatistics",
+    "RateLimitStatus",
+    "RateLimitWindow",
+    "Resolution",
     "ServerTooOld",
     "SessionEnded",
     "SessionEnding",
@@ -107,13 +256,21 @@ __all__ = [
     "TurnFilter",
     "Unavailable",
     "UnexpectedDatabaseError",
+    "UsageFilter",
     "User",
     "UserFilter",
     "UserPatch",
     "UserRepository",
     "UserScope",
+    "VectorSearchCache",
+    "VoiceModel",
+    "VoiceModelFilter",
+    "VoiceModelPatch",
+    "VoiceModelRepository",
     "check_id",
     "id_at",
     "new_id",
+    "pack_vector",
     "time_of",
+    "unpack_vector",
 ]

@@ -21,7 +21,7 @@ _EXTRA: Final = frozenset(("click", "rich", "typer"))
 def main() -> None:
     """Run the command line and exit: one line for an error, no traceback."""
     try:
-        from clonedb.commands import app
+        from clonedb.commands.app import app
     except ModuleNotFoundError as error:
         if error.name not in _EXTRA:
             raise

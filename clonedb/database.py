@@ -14,8 +14,8 @@ from psycopg_pool import AsyncConnectionPool
 from clonedb import queries, resources
 from clonedb.adapters import ADAPTERS
 from clonedb.errors import ClonedbError, DatabaseClosed, NotMigrated, ServerTooOld
-from clonedb.executor import Connection, Context
-from clonedb.pool_lane import PoolLane, make_pool
+from clonedb.lanes.lane import Connection, Context
+from clonedb.lanes.pool import PoolLane, make_pool
 from clonedb.scope import DatabaseScope
 from clonedb.settings import Settings, make_settings
 from clonedb.sqlstates import translate

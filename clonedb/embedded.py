@@ -22,10 +22,10 @@ from typing import Self
 import psycopg
 from psycopg import sql
 
-from clonedb.binaries import find_binaries
-from clonedb.cluster import Cluster
 from clonedb.errors import EmbeddedError
-from clonedb.filelocks import FileLock
+from clonedb.postgres.binaries import find_binaries
+from clonedb.postgres.cluster import Cluster
+from clonedb.postgres.filelocks import FileLock
 from clonedb.resources import sql_directory
 
 # Longer than a start that replays the log, plus a stop that has to be forced.

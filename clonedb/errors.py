@@ -7,6 +7,7 @@
     ├── StillReferenced         a hard delete of something that other rows need
     ├── InvalidTransition       the session's state does not allow this
     ├── SessionEnded            the session has ended: it takes no turns and moves no more
+    ├── ClaimLost               the document that a worker had claimed is no longer its own
     ├── PermissionDenied        the login, or row-level security, refuses
     ├── PartitionMissing        no partition for that month
     ├── ConcurrencyConflict     serialization failure, deadlock or lock timeout: safe to try again
@@ -82,6 +83,10 @@ class InvalidTransition(ClonedbError):
 
 class SessionEnded(ClonedbError):
     """The session has ended: it takes no new turns and changes state no more."""
+
+
+class ClaimLost(ClonedbError):
+    """The worker's claim of a document is over: claimed again, given back, or deleted."""
 
 
 class PermissionDenied(ClonedbError):

@@ -19,15 +19,15 @@ import msgspec
 import psycopg
 
 from clonedb.errors import InvalidInput, MigrationDrift
-from clonedb.migration_backend import (
+from clonedb.migration.backend import (
     DEPLOYER_TIMEOUT,
     LOCK_ATTEMPTS,
     LOCK_TIMEOUT,
     MigrationBackend,
 )
-from clonedb.migration_connection import connect, explain
-from clonedb.migration_files import MigrationFile, create_pair, display, read_folder
-from clonedb.migration_ledger import Applied
+from clonedb.migration.connection import connect, explain
+from clonedb.migration.files import MigrationFile, create_pair, display, read_folder
+from clonedb.migration.ledger import Applied
 from clonedb.resources import migrations_directory, sql_directory
 from clonedb.settings import parse_dsn
 

@@ -22,10 +22,10 @@ from aiosql.query_loader import QueryLoader
 from aiosql.types import QueryDatum
 
 from clonedb.errors import QueryFileError
-from clonedb.headers import check_name
-from clonedb.query_file import parse_queries, read_text
+from clonedb.query.file import parse_queries, read_text
+from clonedb.query.headers import check_name
+from clonedb.query.statements import Query, Statement
 from clonedb.resources import sql_directory
-from clonedb.statements import Query, Statement
 
 _POSITIONAL: Final = inspect.Parameter.POSITIONAL_ONLY
 _KEYWORD: Final = inspect.Parameter.KEYWORD_ONLY

@@ -16,13 +16,22 @@ import msgspec
 
 from clonedb import queries
 from clonedb.errors import InvalidInput
-from clonedb.executor import Context, Lane
 from clonedb.ids import check_id
+from clonedb.lanes.lane import Context, Lane
 from clonedb.queries import query_of
+from clonedb.query.statements import Statement
+from clonedb.repositories.audit_logs import AuditLogRepository
+from clonedb.repositories.caches import CacheRepository
 from clonedb.repositories.conversation_sessions import ConversationSessionRepository
+from clonedb.repositories.daily_usage import DailyQuotaRepository, DailyUsageRepository
+from clonedb.repositories.document_queue import DocumentQueue
+from clonedb.repositories.face_models import FaceModelRepository
+from clonedb.repositories.knowledge_documents import KnowledgeDocumentRepository
+from clonedb.repositories.rate_limit_rules import RateLimitRuleRepository
+from clonedb.repositories.rate_limits import AddressRateLimitRepository, RateLimitRepository
 from clonedb.repositories.statistics import StatisticsRepository
 from clonedb.repositories.users import UserRepository
-from clonedb.statements import Statement
+from clonedb.repositories.voice_models import VoiceModelRepository
 
 S = TypeVar("S", bound=msgspec.Struct)
 QueryFunction = Callable[..., Any]
@@ -128,6 +137,16 @@ class UserScope(Scope):
         return UserScope(self._lane, self._context_within(seconds))
 
     @property
+    def audit_logs(self) -> AuditLogRepository:
+        """The entries about this user."""
+        return AuditLogRepository(self)
+
+    @property
+    def caches(self) -> CacheRepository:
+        """This user's cached entries; shared ones are read too."""
+        return CacheRepository(self)
+
+    @property
     def users(self) -> UserRepository:
         """This user alone."""
         return UserRepository(self)
@@ -135,6 +154,28 @@ class UserScope(Scope):
     @property
     def conversation_sessions(self) -> ConversationSessionRepository:
         return ConversationSessionRepository(self)
+
+    @property
+    def face_models(self) -> FaceModelRepository:
+        return FaceModelRepository(self)
+
+    @property
+    def knowledge_documents(self) -> KnowledgeDocumentRepository:
+        return KnowledgeDocumentRepository(self)
+
+    @property
+    def voice_models(self) -> VoiceModelRepository:
+        return VoiceModelRepository(self)
+
+    @property
+    def daily_usage(self) -> DailyUsageRepository:
+        """What this user has used of the daily quota."""
+        return DailyUsageRepository(self)
+
+    @property
+    def rate_limits(self) -> RateLimitRepository:
+        """This user's limits."""
+        return RateLimitRepository(self)
 
     @asynccontextmanager
     async def transaction(
@@ -165,9 +206,39 @@ class DatabaseScope(Scope):
         return UserScope(self._lane, self._context._replace(user_id=check_id(user_id, "user_id")))
 
     @property
+    def audit_logs(self) -> AuditLogRepository:
+        """Entries about everybody for the worker login; the app login appends of the unknown."""
+        return AuditLogRepository(self)
+
+    @property
+    def caches(self) -> CacheRepository:
+        """The shared entries, and everybody's for the worker login."""
+        return CacheRepository(self)
+
+    @property
     def users(self) -> UserRepository:
         """Every user for the worker login; sign-up and the login's e-mail for the app login."""
         return UserRepository(self)
+
+    @property
+    def daily_quotas(self) -> DailyQuotaRepository:
+        """How much a user of each tier may use in a day."""
+        return DailyQuotaRepository(self)
+
+    @property
+    def rate_limit_rules(self) -> RateLimitRuleRepository:
+        """What the limits are."""
+        return RateLimitRuleRepository(self)
+
+    @property
+    def rate_limits(self) -> AddressRateLimitRepository:
+        """Limits of people who are not logged in, and the upkeep of all limits."""
+        return AddressRateLimitRepository(self)
+
+    @property
+    def knowledge_documents(self) -> DocumentQueue:
+        """The queue of documents to process, for the worker login."""
+        return DocumentQueue(self)
 
     @property
     def statistics(self) -> StatisticsRepository:

@@ -9,7 +9,7 @@ from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from clonedb import errors
 from clonedb.errors import ClonedbError
-from clonedb.statements import Statement
+from clonedb.query.statements import Statement
 
 _TRY_AGAIN: Final = "nothing was stored; the whole transaction may be tried again"
 _MIGRATE: Final = "run `clonedb migrate`, or deploy the release that fits the schema"

@@ -130,7 +130,7 @@ class _SharedDatabase:
             self._made = connection.execute(self._fingerprint).fetchone()
 
     def clean(self) -> None:
-        """Empty the tables, or make the database anew where its schema is no longer the template's."""
+        """Empty the tables, or make the database anew where its schema has changed."""
         try:
             with self._connect() as connection:
                 connection.execute(self._empty_tables)

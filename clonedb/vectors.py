@@ -6,7 +6,7 @@ import math
 import sys
 from array import array
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 from clonedb.errors import InvalidInput
 
@@ -16,7 +16,8 @@ MAXIMUM_DIMENSIONS: Final = 4096
 _NUMBER_BYTES: Final = 4
 
 # Numbers, an array or a numpy array (whatever has a buffer of numbers), or float32 bytes as stored.
-Vector = Sequence[float] | array[float] | bytes | bytearray | memoryview
+# `array[float]` exists for type checkers alone before Python 3.12.
+Vector: TypeAlias = "Sequence[float] | array[float] | bytes | bytearray | memoryview"
 
 
 def pack_vector(vector: Vector) -> bytes:

@@ -28,8 +28,7 @@ CREATE TABLE clonedb.users (
     CONSTRAINT users_id_is_uuid_v7 CHECK (clonedb.is_uuid_v7(id)),
     CONSTRAINT users_email_is_plausible CHECK (
         char_length(email) BETWEEN 3 AND 320
-        AND strpos(email, '@') > 1
-        AND email = btrim(email)
+        AND email ~ '^[^@[:space:]]+@[^@[:space:]]+$'
     ),
     CONSTRAINT users_name_is_short CHECK (char_length(name) BETWEEN 1 AND 200),
     CONSTRAINT users_personality_traits_are_few CHECK (

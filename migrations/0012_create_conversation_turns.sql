@@ -55,6 +55,9 @@ CREATE TABLE clonedb.conversation_turns (
         cardinality(retrieved_chunks) <= 1000
         AND array_position(retrieved_chunks, NULL) IS NULL
     ),
+    CONSTRAINT conversation_turns_retrieved_chunks_are_small CHECK (
+        pg_column_size(retrieved_chunks) <= 4194304
+    ),
     CONSTRAINT conversation_turns_llm_response_is_small CHECK (
         octet_length(llm_response) <= 1048576
     ),
@@ -94,7 +97,7 @@ COMMENT ON COLUMN clonedb.conversation_turns.transcript_confidence IS
 COMMENT ON COLUMN clonedb.conversation_turns.user_audio_duration_ms IS
 'How long the person spoke, in milliseconds.';
 COMMENT ON COLUMN clonedb.conversation_turns.retrieved_chunks IS
-'The pieces of documents that the answer was given, at most 1,000.';
+'The pieces of documents that the answer was given, at most 1,000 and 4 MiB.';
 COMMENT ON COLUMN clonedb.conversation_turns.llm_response IS 'What the clone said, at most 1 MiB.';
 COMMENT ON COLUMN clonedb.conversation_turns.response_audio_duration_ms IS
 'How long the clone spoke, in milliseconds.';

@@ -15,15 +15,15 @@ RETURNING true;
 -- One that has expired is a miss, and stays for a renewal or the purge.
 SELECT
     c.key,
-    c.audio,
-    c.format,
-    c.duration_ms,
-    c.sample_rate,
     c.tags,
     c.hit_count,
     c.expires_at,
     c.created_at,
-    (c.user_id = '00000000-0000-0000-0000-000000000000'::uuid) AS shared
+    (c.user_id = '00000000-0000-0000-0000-000000000000'::uuid) AS shared,
+    c.audio,
+    c.format,
+    c.duration_ms,
+    c.sample_rate
 FROM clonedb.audio_chunk_cache AS c
 WHERE c.user_id = ANY(ARRAY[:user_id::uuid, '00000000-0000-0000-0000-000000000000'::uuid])
     AND c.key = :key::bytea
@@ -35,15 +35,15 @@ LIMIT 1;
 -- The fresh entries among many keys, for each the user's own before the shared one.
 SELECT DISTINCT ON (c.key)
     c.key,
-    c.audio,
-    c.format,
-    c.duration_ms,
-    c.sample_rate,
     c.tags,
     c.hit_count,
     c.expires_at,
     c.created_at,
-    (c.user_id = '00000000-0000-0000-0000-000000000000'::uuid) AS shared
+    (c.user_id = '00000000-0000-0000-0000-000000000000'::uuid) AS shared,
+    c.audio,
+    c.format,
+    c.duration_ms,
+    c.sample_rate
 FROM clonedb.audio_chunk_cache AS c
 WHERE c.user_id = ANY(ARRAY[:user_id::uuid, '00000000-0000-0000-0000-000000000000'::uuid])
     AND c.key = ANY(:keys::bytea[])

@@ -159,6 +159,11 @@ verdict AS (
         CASE
             WHEN EXISTS (SELECT FROM stored) THEN 'repeated'
             WHEN locked.ended_at IS NOT NULL THEN 'ended'
+            WHEN
+                coalesce(:id::uuid, clonedb.uuid_v7_floor(statement_timestamp()))
+                NOT BETWEEN clonedb.session_window_start(locked.started_at)
+                AND clonedb.session_window_end(locked.started_at)
+                THEN 'outside_window'
             WHEN :state::text IS NULL OR :state::text = locked.state THEN 'recorded'
             WHEN EXISTS (
                 SELECT
@@ -456,7 +461,8 @@ refused AS (
         CASE
             WHEN locked.id IS NULL THEN 'no_session'
             WHEN overtaken.id IS NOT NULL AND given.id IS NOT NULL THEN 'overtaken'
-            ELSE 'ended'
+            WHEN locked.ended_at IS NOT NULL THEN 'ended'
+            ELSE 'outside_window'
         END AS outcome
     FROM given
     LEFT JOIN locked ON locked.id = given.session_id
@@ -465,6 +471,9 @@ refused AS (
             locked.id IS NULL
             OR locked.ended_at IS NOT NULL
             OR (overtaken.id IS NOT NULL AND given.id IS NOT NULL)
+            OR coalesce(given.id, clonedb.uuid_v7_floor(statement_timestamp()))
+            NOT BETWEEN clonedb.session_window_start(locked.started_at)
+            AND clonedb.session_window_end(locked.started_at)
         )
         AND NOT EXISTS (
             SELECT

@@ -65,6 +65,9 @@ RETURNING
 
 -- name: today(user_id)^
 -- What a living user has used today, beside the quota.
+WITH today AS (
+    SELECT (statement_timestamp() AT TIME ZONE 'UTC')::date AS day
+)
 SELECT
     today.day,
     q.conversation_seconds AS quota,
@@ -72,9 +75,7 @@ SELECT
     coalesce(d.turns, 0) AS used_turns,
     (today.day + 1)::timestamp AT TIME ZONE 'UTC' AS reset_at
 FROM clonedb.users AS u
-CROSS JOIN (
-    SELECT (statement_timestamp() AT TIME ZONE 'UTC')::date AS day
-) AS today
+CROSS JOIN today
 LEFT JOIN clonedb.daily_quotas AS q ON q.tier = u.subscription_tier
 LEFT JOIN clonedb.daily_usage AS d
     ON d.user_id = u.id

@@ -15,14 +15,14 @@ RETURNING true;
 -- One that has expired is a miss, and stays for a renewal or the purge.
 SELECT
     c.key,
-    c.response,
-    c.provider,
-    c.document_ids,
     c.tags,
     c.hit_count,
     c.expires_at,
     c.created_at,
-    (c.user_id = '00000000-0000-0000-0000-000000000000'::uuid) AS shared
+    (c.user_id = '00000000-0000-0000-0000-000000000000'::uuid) AS shared,
+    c.response,
+    c.provider,
+    c.document_ids
 FROM clonedb.llm_response_cache AS c
 WHERE c.user_id = ANY(ARRAY[:user_id::uuid, '00000000-0000-0000-0000-000000000000'::uuid])
     AND c.key = :key::bytea

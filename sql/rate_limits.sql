@@ -57,6 +57,7 @@ WITH full_bucket AS (
                     statement_timestamp()
                 ) < r.capacity
         )
+    ORDER BY b.refilled_at
     LIMIT :limit::bigint
 )
 DELETE FROM clonedb.rate_limit_buckets AS b

@@ -348,6 +348,7 @@ LIMIT :limit::bigint;
 -- name: hard_delete(user_id, id)$
 -- Removes a user, living or deleted, and every row that hangs on them.
 -- Sessions go in the same statement, since their references to models would refuse the cascade.
+-- Entries of the audit log stay, naming nobody any more, and lose their details.
 WITH removed AS (
     DELETE FROM clonedb.users AS u
     WHERE u.id = :id::uuid
@@ -391,6 +392,12 @@ dropped_audio_chunk_cache AS (
     USING removed
     WHERE cached.user_id = removed.id
     RETURNING cached.user_id
+),
+erased_audit_details AS (
+    DELETE FROM clonedb.audit_subjects AS details
+    USING removed
+    WHERE details.user_id = removed.id
+    RETURNING details.id
 )
 SELECT removed.id
 FROM removed;

@@ -25,7 +25,6 @@ SampleRate = Annotated[int, Meta(ge=8_000, le=384_000)]
 class CachedAudio(CachedEntry, frozen=True):
     """A piece of speech; `sample_rate` is in Hz."""
 
-    key: bytes
     audio: bytes
     format: AudioFormat
     duration_ms: int

@@ -28,21 +28,22 @@ MAXIMUM_KEYS: Final = 1_000
 
 # A batch of this size took less than 10 ms, so that nobody waits long for a row that it holds.
 PURGE_BATCH: Final = 1_000
-_LARGEST_BATCH: Final = 100_000
 
 _LONGEST_TTL: Final = timedelta(days=366)
 
 Tags = Annotated[list[Label], Meta(max_length=100)]
 DocumentIds = Annotated[list[UUID], Meta(max_length=10_000)]
+BatchSize = Annotated[int, Meta(ge=1, le=100_000)]
 Hits = Annotated[int, Meta(ge=1, le=2_147_483_647)]
 
 
 class CachedEntry(msgspec.Struct, frozen=True):
-    """What every cached entry ends with, after its value.
+    """What every cached entry begins with, before its value.
 
     `hit_count` lacks the hits that were not recorded yet. A `shared` entry is everybody's.
     """
 
+    key: bytes
     tags: list[str]
     hit_count: int
     expires_at: datetime
@@ -77,9 +78,7 @@ class CacheTable(Generic[E]):
 
     async def delete(self, key: bytes) -> bool:
         """Drop one entry; False if there was none."""
-        dropped = await self._scope.value(
-            self._queries.delete, **self._owner(), key=check_key(key)
-        )
+        dropped = await self._scope.value(self._queries.delete, **self._owner(), key=check_key(key))
         return dropped is not None
 
     async def invalidate_all(self) -> int:
@@ -95,9 +94,9 @@ class CacheTable(Generic[E]):
 
         An entry that is being renewed meanwhile stays.
         """
-        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= _LARGEST_BATCH:
-            raise InvalidInput(f"limit: a batch has 1 to {_LARGEST_BATCH:,} entries, not {limit!r}")
-        return await self._scope.count(self._queries.purge_expired, limit=limit)
+        return await self._scope.count(
+            self._queries.purge_expired, limit=convert(limit, BatchSize, "limit")
+        )
 
     async def record_hits(self, hits: Mapping[bytes, int]) -> int:
         """Add hits that a reader has counted, for up to 1,000 keys; returns how many were found.
@@ -120,9 +119,7 @@ class CacheTable(Generic[E]):
         )
         return {entry.key: entry for entry in entries}
 
-    async def _put(
-        self, key: bytes, tags: Iterable[str], ttl: timedelta, **value: Any
-    ) -> bool:
+    async def _put(self, key: bytes, tags: Iterable[str], ttl: timedelta, **value: Any) -> bool:
         stored = await self._scope.value(
             self._queries.put,
             **self._owner(),

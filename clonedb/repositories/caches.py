@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -133,7 +133,7 @@ class CacheRepository:
         return await self._scope.all(queries.caches.statistics_by_age, CacheAgeStatistics)
 
 
-async def _purge(cache: CacheTable[msgspec.Struct], limit: int) -> int:
+async def _purge(cache: CacheTable[Any], limit: int) -> int:
     total = 0
     while True:
         dropped = await cache.purge_expired(limit=limit)

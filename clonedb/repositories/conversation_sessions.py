@@ -386,7 +386,7 @@ class ConversationSessionRepository:
                 await locking.rows(record, rows=encoded)
                 rows = await locking.rows(record, rows=encoded)
         for outcome, session_id, *_ in rows:
-            if outcome in ("no_session", "ended"):
+            if outcome in ("no_session", "ended", "outside_window"):
                 raise refusal(outcome, session_id, None, None)
         stored = [ConversationTurn(*turn) for _, *turn in rows]
         return all_same_as_stored(checked, stored, "turn")
@@ -490,6 +490,12 @@ def refusal(
         return NotFound(f"session {session_id} does not exist, or not for this user")
     if outcome == "ended":
         return SessionEnded(f"session {session_id} has ended", remedy="start another session")
+    if outcome == "outside_window":
+        return InvalidInput(
+            f"the turn's id lies outside of the window of session {session_id}: from 5 minutes "
+            "before its start until 7 days after it",
+            remedy="start another session; give an imported turn an id of its own time, id_at(…)",
+        )
     if outcome == "before_start":
         return InvalidInput(f"session {session_id} cannot end before it started")
     return InvalidTransition(

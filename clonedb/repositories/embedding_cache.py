@@ -24,7 +24,6 @@ EMBEDDING_TTL: Final = timedelta(hours=1)
 class CachedEmbedding(CachedEntry, frozen=True):
     """A cached vector; `embedding` is float32, little-endian."""
 
-    key: bytes
     embedding: bytes
     model: str
     dimensions: int
@@ -77,7 +76,7 @@ class EmbeddingCache(CacheTable[CachedEmbedding]):
         tags: Iterable[str] = (),
         ttl: timedelta = EMBEDDING_TTL,
     ) -> int:
-        """`put` for up to 1,000 vectors of one model, all or none; returns how many were written."""
+        """`put` for up to 1,000 vectors of one model, all or none; returns how many it wrote."""
         if not embeddings:
             return 0
         return await self._scope.count(

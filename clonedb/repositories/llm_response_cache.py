@@ -19,7 +19,6 @@ LLM_RESPONSE_TTL: Final = timedelta(hours=1)
 class CachedResponse(CachedEntry, frozen=True):
     """An answer, and the documents that it was made from."""
 
-    key: bytes
     response: str
     provider: LlmProvider
     document_ids: list[UUID]

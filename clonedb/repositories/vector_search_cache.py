@@ -26,7 +26,6 @@ SearchResults = list[dict[str, Any]]
 class CachedVectorSearch(CachedEntry, frozen=True):
     """What a search found, and the documents that were in it."""
 
-    key: bytes
     results: SearchResults
     document_ids: list[UUID]
 
@@ -74,7 +73,7 @@ def encode_results(results: SearchResults) -> str:
     encoded = msgspec.json.encode(checked)
     if len(encoded) > MAXIMUM_RESULTS_BYTES:
         raise InvalidInput(
-            f"results: {len(encoded):,} bytes of JSON; at most {MAXIMUM_RESULTS_BYTES:,} are cached",
+            f"results: {len(encoded):,} bytes of JSON, of at most {MAXIMUM_RESULTS_BYTES:,}",
             remedy="cache the ids and scores, and read the texts by their ids",
         )
     return encoded.decode()

@@ -10,3 +10,12 @@ LlmProvider = Literal[
 TtsProvider = Literal["xtts-v2", "google-cloud-tts", "openai-tts"]
 SubscriptionTier = Literal["free", "pro", "enterprise"]
 SessionState = Literal["idle", "listening", "processing", "speaking", "interrupted", "error"]
+TrainingStatus = Literal["pending", "training", "completed", "failed"]
+DocumentStatus = Literal["pending", "processing", "completed", "failed"]
+# PostgreSQL's text search configurations, as version 15 and later have them.
+DocumentLanguage = Literal[
+    "simple", "arabic", "armenian", "basque", "catalan", "danish", "dutch", "english", "finnish",
+    "french", "german", "greek", "hindi", "hungarian", "indonesian", "irish", "italian",
+    "lithuanian", "nepali", "norwegian", "portuguese", "romanian", "russian", "serbian", "spanish",
+    "swedish", "tamil", "turkish", "yiddish",
+]  # fmt: skip

@@ -18,6 +18,7 @@ BEGIN
             AND c.relname NOT IN (
                 'conversation_sessions',
                 'conversation_turns',
+                'daily_quotas',
                 'rate_limit_rules',
                 'session_transitions',
                 'users'

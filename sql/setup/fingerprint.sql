@@ -44,6 +44,9 @@ FROM (
     SELECT concat_ws(' ', 'rule', to_jsonb(r)::text)
     FROM clonedb.rate_limit_rules AS r
     UNION ALL
+    SELECT concat_ws(' ', 'quota', to_jsonb(q)::text)
+    FROM clonedb.daily_quotas AS q
+    UNION ALL
     SELECT concat_ws(' ', 'migration', m.migration_id)
     FROM public._yoyo_migration AS m
 ) AS entry;

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from clonedb.conversations import ConversationFile, GoodLine
-from clonedb.demo_people import CONVERSATIONS, people
+from clonedb.demo.people import CONVERSATIONS, people
+from clonedb.loading.conversations import ConversationFile, GoodLine
 from clonedb.repositories.conversation_turns import ConversationTurn
 
 COMMAND = (sys.executable, "-c", "from clonedb.cli import main; main()", "demo")

@@ -19,9 +19,15 @@ import psycopg
 import pytest
 
 from clonedb import Database, InvalidInput, NewTurn
-from clonedb.conversations import BadLine, Conversation, ConversationFile, Exchange, GoodLine
-from clonedb.loading import load
-from clonedb.placement import Placement
+from clonedb.loading.conversations import (
+    BadLine,
+    Conversation,
+    ConversationFile,
+    Exchange,
+    GoodLine,
+)
+from clonedb.loading.load import load
+from clonedb.loading.placement import Placement
 from clonedb.testing import SUPERUSER, IsolatedDatabase
 
 COMMAND = (sys.executable, "-c", "from clonedb.cli import main; main()")

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from clonedb.cluster import Cluster
 from clonedb.embedded import EmbeddedServer
+from clonedb.postgres.cluster import Cluster
 
 # Reads method names and answers each with one line, so that no test has to wait for a time.
 # Another account is taken on only after the imports, which may be closed to it.
@@ -22,7 +22,7 @@ _PROGRAM = """
 import os
 import sys
 from pathlib import Path
-from clonedb.cluster import SUPERUSER
+from clonedb.postgres.cluster import SUPERUSER
 from clonedb.embedded import EmbeddedServer
 from clonedb.errors import EmbeddedError
 if len(sys.argv) > 2:

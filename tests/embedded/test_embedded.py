@@ -17,11 +17,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from clonedb.accounts import Account
-from clonedb.binaries import find_binaries
-from clonedb.cluster import SUPERUSER, Cluster
 from clonedb.embedded import EmbeddedServer
 from clonedb.errors import EmbeddedError
+from clonedb.postgres.accounts import Account
+from clonedb.postgres.binaries import find_binaries
+from clonedb.postgres.cluster import SUPERUSER, Cluster
 
 UNREGISTERED = 54321
 is_root = os.geteuid() == 0

@@ -16,7 +16,7 @@ import pytest
 import pytest_asyncio
 
 from clonedb import Database, InvalidInput, NewTurn, NewUser, Timeout
-from clonedb.accounts import account_for
+from clonedb.postgres.accounts import account_for
 from clonedb.testing import SUPERUSER, IsolatedDatabase
 
 pytestmark = pytest.mark.skipif(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,11 +16,21 @@ import pytest
 import pytest_asyncio
 
 from clonedb import (
+    ClaimedDocument,
+    ClaimLost,
     ConversationSessionRepository,
     Database,
+    DocumentPatch,
+    DocumentQueue,
+    FaceModelPatch,
+    FaceModelRepository,
+    KnowledgeDocumentRepository,
+    NewDocument,
+    NewFaceModel,
     NewSession,
     NewTurn,
     NewUser,
+    NewVoiceModel,
     SessionEnding,
     SessionPatch,
     SessionTurn,
@@ -28,6 +39,8 @@ from clonedb import (
     UserPatch,
     UserRepository,
     UserScope,
+    VoiceModelPatch,
+    VoiceModelRepository,
     new_id,
 )
 from clonedb.testing import IsolatedDatabase
@@ -157,6 +170,81 @@ async def calls_on_sessions(scope: UserScope) -> dict[str, Callable[[], Awaitabl
     }
 
 
+async def calls_on_models(
+    models: Any, new: Any, patch: Any
+) -> dict[str, Callable[[], Awaitable[Any]]]:
+    """The calls that voice and face models share."""
+    one, other = [(await models.create(new)).id for _ in range(2)]
+    return {
+        "find_by_id": lambda: models.find_by_id(one),
+        "get_by_id": lambda: models.get_by_id(one),
+        "find_many": lambda: models.find_many(with_total=True),
+        "find_one": lambda: models.find_one(),
+        "find_active": lambda: models.find_active(),
+        "count": lambda: models.count(),
+        "exists": lambda: models.exists(),
+        "create": lambda: models.create(new),
+        "create_many": lambda: models.create_many([new] * 3),
+        "update": lambda: models.update(one, patch),
+        "update_many": lambda: models.update_many([one, other], patch),
+        "activate": lambda: models.activate(one),
+        "deactivate": lambda: models.deactivate(),
+        "delete": lambda: models.delete(one),
+        "restore": lambda: models.restore(one),
+        "hard_delete": lambda: models.hard_delete(other),
+    }
+
+
+async def calls_on_documents(scope: UserScope) -> dict[str, Callable[[], Awaitable[Any]]]:
+    documents = scope.knowledge_documents
+    new = NewDocument(
+        filename="a.txt", content_type="text/plain", size_bytes=1, text_content="word"
+    )
+    patch = DocumentPatch(author="Ada")
+    one, other = [(await documents.create(new)).id for _ in range(2)]
+    return {
+        "find_by_id": lambda: documents.find_by_id(one),
+        "get_by_id": lambda: documents.get_by_id(one),
+        "find_summary": lambda: documents.find_summary(one),
+        "find_many": lambda: documents.find_many(with_total=True),
+        "find_one": lambda: documents.find_one(),
+        "count": lambda: documents.count(),
+        "exists": lambda: documents.exists(),
+        "search": lambda: documents.search("word"),
+        "create": lambda: documents.create(new),
+        "create_many": lambda: documents.create_many([new] * 3),
+        "update": lambda: documents.update(one, patch),
+        "update_many": lambda: documents.update_many([one, other], patch),
+        "set_status": lambda: documents.set_status(one, "completed"),
+        "set_vectors": lambda: documents.set_vectors(one, ["v"]),
+        "statistics": lambda: documents.statistics(),
+        "statistics_by_content_type": lambda: documents.statistics_by_content_type(),
+        "delete": lambda: documents.delete(one),
+        "restore": lambda: documents.restore(one),
+        "hard_delete": lambda: documents.hard_delete(other),
+    }
+
+
+async def calls_on_the_queue(
+    queue: DocumentQueue, claims: list[ClaimedDocument]
+) -> dict[str, Callable[[], Awaitable[Any]]]:
+    held, finished, failed, released = claims
+
+    async def release() -> None:
+        # The second time it is no longer this worker's: the answer is one round trip too.
+        with contextlib.suppress(ClaimLost):
+            await queue.release(released)
+
+    return {
+        "claim_pending": lambda: queue.claim_pending(worker="two"),
+        "extend": lambda: queue.extend(held),
+        "finish": lambda: queue.finish(finished, text_content="word"),
+        "fail": lambda: queue.fail(failed, "broken"),
+        "release": release,
+        "statistics": lambda: queue.statistics(),
+    }
+
+
 def public_methods(repository: type) -> set[str]:
     return {name for name in vars(repository) if not name.startswith("_")}
 
@@ -181,6 +269,38 @@ async def test_every_method_is_one_round_trip_from_its_first_call_on(
                 for time in ("first", "second", "later", "later", "later", "later", "later"):
                     if name == "restore" and repository == "users" and time != "first":
                         await database.users.delete(ada.id)
+                    assert await counting(counted, call) == (1, 1), f"{time} {repository}.{name}"
+
+
+@pytest.mark.parametrize("pgbouncer", [False, True], ids=["prepared", "pgbouncer"])
+async def test_models_documents_and_their_queue_take_one_round_trip_a_call(
+    wire: tuple[Wire, str], migrated: IsolatedDatabase, ada: User, pgbouncer: bool
+) -> None:
+    counted, folder = wire
+    dsn = psycopg.conninfo.make_conninfo(migrated.dsn("clonedb_worker"), host=folder)
+    async with Database(dsn, maximum_connections=1, pgbouncer=pgbouncer) as database:
+        scope, queue = database.as_user(ada.id), database.knowledge_documents
+        await scope.knowledge_documents.create_many(
+            [NewDocument(filename="a", content_type="b", size_bytes=1) for _ in range(4)]
+        )
+        claims = await queue.claim_pending(worker="one", limit=4)
+        voice = NewVoiceModel(provider="xtts-v2", model_path="a", sample_rate=24_000)
+        face = NewFaceModel(model_path="a", resolution={"width": 1, "height": 1})
+        for repository, calls in (
+            (
+                VoiceModelRepository,
+                await calls_on_models(scope.voice_models, voice, VoiceModelPatch(quality_score=1)),
+            ),
+            (
+                FaceModelRepository,
+                await calls_on_models(scope.face_models, face, FaceModelPatch(quality_score=1)),
+            ),
+            (KnowledgeDocumentRepository, await calls_on_documents(scope)),
+            (DocumentQueue, await calls_on_the_queue(queue, claims)),
+        ):
+            assert calls.keys() == public_methods(repository)
+            for name, call in calls.items():
+                for time in ("first", "second", "later", "later", "later", "later", "later"):
                     assert await counting(counted, call) == (1, 1), f"{time} {repository}.{name}"
 
 

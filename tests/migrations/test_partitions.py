@@ -22,7 +22,7 @@ from clonedb.testing import IsolatedDatabase
 Connection = psycopg.Connection[Any]
 
 # Seconds; reached only by a test that fails.
-PATIENCE = 60
+PATIENCE = 30
 
 
 @pytest.fixture(scope="module")
@@ -192,10 +192,11 @@ def test_others_go_on_while_months_wait_for_a_writer(
 ) -> None:
     user = store_user(worker)
     with (
+        ThreadPoolExecutor(1) as maker,
         psycopg.connect(database.dsn("clonedb_worker")) as writer,
         psycopg.connect(database.dsn("clonedb_worker"), autocommit=True) as another,
-        ThreadPoolExecutor(1) as maker,
     ):
+        another.execute(f"SET statement_timeout = '{PATIENCE} s'")
         store_session(writer, user, datetime.now(UTC))
         made = maker.submit(value, worker, "SELECT clonedb.create_turn_partitions('2004-01-01', 1)")
         wait_until_it_waits_for_sessions(database, worker)

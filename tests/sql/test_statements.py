@@ -13,8 +13,8 @@ from psycopg.pq import ExecStatus
 from clonedb import queries
 from clonedb.ids import new_id
 from clonedb.queries import query_of
+from clonedb.query.statements import Query, Statement
 from clonedb.resources import sql_directory
-from clonedb.statements import Query, Statement
 from clonedb.testing import SUPERUSER, IsolatedDatabase
 
 MODULES = sorted(path.stem for path in sql_directory().glob("*.sql"))

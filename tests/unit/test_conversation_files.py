@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clonedb.conversations import (
+from clonedb.errors import InvalidInput
+from clonedb.loading.conversations import (
     MAXIMUM_LINE_BYTES,
     MAXIMUM_TURNS,
     BadLine,
@@ -22,7 +23,6 @@ from clonedb.conversations import (
     GoodLine,
     decode,
 )
-from clonedb.errors import InvalidInput
 
 TURN = {"user": "When does the boat leave?", "system": "At ten past four."}
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from clonedb.embedded import EmbeddedServer
 from clonedb.errors import QueryFileError
-from clonedb.lexer import Kind, lex
-from clonedb.query_file import parse_queries
+from clonedb.query.file import parse_queries
+from clonedb.query.lexer import Kind, lex
 
 # Whatever could make a lexer lose its way; letters, so that `:name` and `$tag$` come up.
 NASTY = st.text(st.sampled_from("aeU1_:'\"$\\-/*;,%?&[]()\n \té\u00a0"), max_size=12)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from clonedb.errors import QueryFileError
-from clonedb.lint_view import lint_view, main
+from clonedb.query.lint_view import lint_view, main
 
 QUERIES = """\
 -- Sessions.

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from clonedb.errors import InvalidInput, MigrationError
-from clonedb.migration_files import create_pair, read_folder
+from clonedb.migration.files import create_pair, read_folder
 
 
 def check(directory: Path, text: str) -> None:

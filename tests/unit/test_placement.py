@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clonedb.conversations import MAXIMUM_TURNS, Conversation, Exchange, GoodLine
 from clonedb.errors import InvalidInput
 from clonedb.ids import time_of
-from clonedb.placement import Placement
+from clonedb.loading.conversations import MAXIMUM_TURNS, Conversation, Exchange, GoodLine
+from clonedb.loading.placement import Placement
 
 identifiers = st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1)
 

@@ -15,8 +15,8 @@ from aiosql.types import SQLOperationType
 from clonedb import queries
 from clonedb.errors import QueryFileError
 from clonedb.queries import all_queries, load_directory, query_of
+from clonedb.query.statements import Statement
 from clonedb.resources import sql_directory
-from clonedb.statements import Statement
 
 Load = Callable[..., SimpleNamespace]
 

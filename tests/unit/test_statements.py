@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clonedb.query_file import parse_queries
-from clonedb.statements import Query, Statement
+from clonedb.query.file import parse_queries
+from clonedb.query.statements import Query, Statement
 
 SESSIONS = """\
 -- name: find_many(

@@ -1,0 +1,26 @@
+"""The commands of `clonedb`: arguments in, one library call, lines or JSON out.
+
+A command imports what it runs inside its function, so that `clonedb --help` is quick and one
+command's extra is not needed by another.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from clonedb.commands.conversations import demo, load
+from clonedb.commands.health import health
+from clonedb.commands.migrate import migrations
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    # Its tracebacks show local variables, and a dsn may be among them.
+    pretty_exceptions_enable=False,
+    help="The database layer of a conversational clone: migrations and tools.",
+)
+
+app.command()(demo)
+app.command()(health)
+app.command()(load)
+app.add_typer(migrations, name="migrate")

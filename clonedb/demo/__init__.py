@@ -1,0 +1,1 @@
+"""What `clonedb demo` shows."""

@@ -1,0 +1,90 @@
+"""How a statement reaches the server.
+
+A `Lane` runs one statement under one user's context in one round trip. Repositories do not know
+their lane: `PoolLane` takes a pooled connection for each call, `TransactionLane` keeps one for a
+transaction. This module and those two hold the only session statements in Python.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final, NamedTuple, Protocol
+from uuid import UUID
+
+from psycopg import AsyncConnection, AsyncRawCursor
+from psycopg.rows import TupleRow
+
+from clonedb.query.statements import Statement
+
+Connection = AsyncConnection[TupleRow]
+Session = tuple[str, str, str]
+
+# Transaction-local, so that it ends with the transaction also behind pgbouncer; a session setting
+# leaks to whoever is handed the server connection next.
+SET_CONTEXT: Final = (
+    "SELECT set_config('clonedb.user_id', $1, true), "
+    "set_config('statement_timeout', $2, true), "
+    "set_config('plan_cache_mode', $3, true)"
+)
+
+
+class Context(NamedTuple):
+    """Whose rows a statement sees, and how long it may take; None is no user at all."""
+
+    user_id: UUID | None
+    timeout_ms: int
+
+
+class Outcome(NamedTuple):
+    """What a statement returned: its rows as tuples, and the number of rows affected."""
+
+    rows: list[TupleRow]
+    affected: int
+
+
+class Lane(Protocol):
+    """One way to the server."""
+
+    async def run(self, statement: Statement, values: Sequence[Any], context: Context) -> Outcome:
+        """One statement in one round trip."""
+        ...
+
+    def stream(
+        self, statement: Statement, values: Sequence[Any], context: Context
+    ) -> AsyncGenerator[TupleRow, None]:
+        """A statement's rows in constant memory."""
+        ...
+
+    def transaction(
+        self, *, isolation: str | None, read_only: bool, context: Context
+    ) -> AbstractAsyncContextManager[Lane]:
+        """A lane on which every call is part of one transaction."""
+        ...
+
+
+def session_of(statement: Statement | None, context: Context) -> Session:
+    """The values of SET_CONTEXT: the statement's own header goes before the context."""
+    timeout = context.timeout_ms
+    mode = "auto"
+    if statement is not None:
+        timeout = statement.timeout_ms or timeout
+        mode = statement.plan_cache_mode or mode
+    return ("" if context.user_id is None else str(context.user_id), str(timeout), mode)
+
+
+async def execute(
+    connection: Connection,
+    statement: Statement,
+    values: Sequence[Any],
+    session: Session | None,
+    prepare: bool,
+) -> Outcome:
+    """The context and the statement under one Sync: one round trip."""
+    cursor = AsyncRawCursor(connection)
+    async with connection.pipeline():
+        if session is not None:
+            await AsyncRawCursor(connection).execute(SET_CONTEXT, session, prepare=prepare)
+        await cursor.execute(statement.text, values, prepare=prepare)
+    rows = await cursor.fetchall() if cursor.description is not None else []
+    return Outcome(rows, cursor.rowcount)

@@ -1,0 +1,157 @@
+"""The pool: single statements, each on a connection and in a transaction of its own."""
+
+from __future__ import annotations
+
+import select
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, Final
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow, tuple_row
+from psycopg_pool import AsyncConnectionPool
+
+from clonedb.adapters import ADAPTERS
+from clonedb.lanes.lane import Connection, Context, Outcome, execute, session_of
+from clonedb.lanes.transaction import TransactionLane
+from clonedb.query.statements import Statement
+from clonedb.settings import Settings
+from clonedb.sqlstates import translate
+
+# More prepared statements than the query files have variants in use; psycopg's own limit is 100.
+_PREPARED_STATEMENTS: Final = 1_000
+
+
+def make_pool(settings: Settings) -> AsyncConnectionPool[Connection]:
+    """A closed pool with the architecture's settings."""
+    return AsyncConnectionPool(
+        settings.dsn,
+        connection_class=AsyncConnection[TupleRow],
+        kwargs={
+            "autocommit": True,
+            "connect_timeout": max(2, round(settings.connection_timeout)),
+            "application_name": settings.application_name,
+            "context": ADAPTERS,
+            "row_factory": tuple_row,
+            "prepare_threshold": None if settings.pgbouncer else 0,
+        },
+        min_size=settings.minimum_connections,
+        max_size=settings.maximum_connections,
+        timeout=settings.pool_timeout,
+        max_idle=settings.maximum_idle,
+        # An outage must not end the pool: it goes on trying for as long as the service lives.
+        reconnect_timeout=settings.pool_timeout,
+        configure=_configure,
+        check=_check_alive,
+        name=settings.application_name,
+        open=False,
+    )
+
+
+async def _configure(connection: Connection) -> None:
+    connection.prepared_max = _PREPARED_STATEMENTS
+
+
+async def _check_alive(connection: Connection) -> None:
+    """Refuse a connection that the server has closed, without a round trip.
+
+    An idle connection has nothing to read. When its socket is readable, the server has said
+    something, and if it was goodbye, reading it shows.
+    """
+    poller = select.poll()
+    poller.register(connection.fileno(), select.POLLIN)
+    if poller.poll(0):
+        connection.pgconn.consume_input()
+        if poller.poll(0) or connection.pgconn.status != psycopg.pq.ConnStatus.OK:
+            raise psycopg.OperationalError("the server closed the idle connection")
+
+
+class PoolLane:
+    """Each call on a pooled connection, in a transaction of its own."""
+
+    def __init__(self, pool: AsyncConnectionPool[Connection], *, prepare: bool) -> None:
+        self._pool = pool
+        self._prepare = prepare
+
+    async def run(self, statement: Statement, values: Sequence[Any], context: Context) -> Outcome:
+        """Raises a ClonedbError; a read that lost its connection is sent once more."""
+        session = session_of(statement, context)
+        for attempt in (1, 2):
+            sent = False
+            try:
+                async with self._pool.connection() as connection:
+                    sent = True
+                    try:
+                        return await execute(connection, statement, values, session, self._prepare)
+                    except psycopg.Error as error:
+                        await _discard_if_unusable(connection, error)
+                        raise
+            except Exception as error:
+                if attempt == 1 and sent and _may_be_sent_again(error, statement):
+                    continue
+                raise translate(
+                    error, statement, outcome_unknown=sent and statement.access == "write"
+                ) from error
+        raise AssertionError("unreachable")
+
+    async def stream(
+        self, statement: Statement, values: Sequence[Any], context: Context
+    ) -> AsyncGenerator[TupleRow, None]:
+        """The rows in constant memory; the connection is held until the last one is taken."""
+        async with (
+            self.transaction(
+                isolation=None, read_only=statement.access == "read", context=context
+            ) as lane,
+            aclosing(lane.stream(statement, values, context)) as rows,
+        ):
+            async for row in rows:
+                yield row
+
+    @asynccontextmanager
+    async def transaction(
+        self, *, isolation: str | None, read_only: bool, context: Context
+    ) -> AsyncIterator[TransactionLane]:
+        """A transaction: committed when the block ends, rolled back when it raises."""
+        try:
+            connection = await self._pool.getconn()
+        except Exception as error:
+            raise translate(error) from error
+        lane = TransactionLane(connection, prepare=self._prepare)
+        try:
+            await lane.begin(isolation, read_only, context)
+            yield lane
+            await lane.commit()
+        except BaseException:
+            # Also where the caller was cancelled during BEGIN or COMMIT: the pool gets back a
+            # connection that is not inside a transaction.
+            await lane.rollback()
+            raise
+        finally:
+            lane.close()
+            await self._pool.putconn(connection)
+
+
+def _may_be_sent_again(error: Exception, statement: Statement) -> bool:
+    """Whether nothing can have been stored and a second try may do better."""
+    if _is_stale_plan(error):
+        return True
+    if statement.access != "read" or not isinstance(error, psycopg.OperationalError):
+        return False
+    state = error.sqlstate
+    return state is None or (state[:2] in ("57", "08") and state != "57014")
+
+
+def _is_stale_plan(error: Exception) -> bool:
+    """DDL changed the columns of a prepared statement; the message itself is translated."""
+    return (
+        isinstance(error, psycopg.errors.FeatureNotSupported)
+        and error.diag.source_function == "RevalidateCachedQuery"
+    )
+
+
+async def _discard_if_unusable(connection: Connection, error: psycopg.Error) -> None:
+    """Close what must not go back to the pool: it would fail the next caller too."""
+    # 25006: the server became a standby. A stale plan fails until the statement is prepared anew.
+    if error.sqlstate == "25006" or _is_stale_plan(error):
+        await connection.close()

@@ -1,0 +1,1 @@
+"""Storing files of conversations, for `clonedb load`."""

@@ -1,0 +1,1 @@
+"""The backend behind `clonedb.migrate`: yoyo's, hardened."""

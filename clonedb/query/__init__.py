@@ -1,0 +1,1 @@
+"""Reading query files: tokens, headers, conditional lines, statements."""

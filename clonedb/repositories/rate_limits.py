@@ -1,0 +1,273 @@
+"""Rate limits: token buckets of users, endpoints, addresses and everybody, and their counts."""
+
+from __future__ import annotations
+
+import ipaddress
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from clonedb import queries
+from clonedb.errors import InvalidInput, NotFound
+from clonedb.pages import DEFAULT_LIMIT, Page, filter_arguments, find_page
+from clonedb.validation import Label, Moment, convert
+
+if TYPE_CHECKING:
+    from clonedb.scope import DatabaseScope, Scope, UserScope
+
+RateLimitScope = Literal["user", "endpoint", "address", "everybody"]
+RateLimitTier = Literal["*", "free", "pro", "enterprise"]
+Address = str | ipaddress.IPv4Address | ipaddress.IPv6Address
+
+ANYTHING: Final = "*"  # the endpoint of a rule for whatever has no rule of its own
+
+# The tables' CHECKs have the same bound.
+Tokens = Annotated[float, Meta(gt=0, le=1_000_000_000)]
+BatchSize = Annotated[int, Meta(ge=1, le=100_000)]
+
+DEFAULT_BATCH: Final = 10_000  # rows deleted in a fraction of a second
+
+LONGEST_IDLE: Final = 1e9  # seconds; well inside of what an interval holds
+
+
+class RateLimitRuleKey(msgspec.Struct, frozen=True):
+    """Which rule: `endpoint` and `tier` are `*` where it is for all that have none of their own."""
+
+    scope: RateLimitScope
+    endpoint: str
+    tier: RateLimitTier
+
+
+class RateLimitDecision(msgspec.Struct, frozen=True):
+    """Whether a request may go on, and what a response's headers need.
+
+    `rule` is the one to wait longest for where it was denied, else the one that has least left;
+    None where no rule concerns the request. `limit` and `remaining` are that rule's tokens,
+    `retry_after` seconds until the same request would be admitted, None for never; `reset_at` is
+    when the bucket is full again, None for never.
+    """
+
+    allowed: bool
+    rule: RateLimitRuleKey | None
+    limit: float | None
+    remaining: float | None
+    retry_after: float | None
+    reset_at: datetime | None
+
+
+class RateLimitStatus(msgspec.Struct, frozen=True):
+    """What is left under one rule; `reset_at` is None where it never refills."""
+
+    rule: RateLimitRuleKey
+    limit: float
+    refill_per_second: float
+    remaining: float
+    reset_at: datetime | None
+
+
+class RateLimitWindow(msgspec.Struct, frozen=True):
+    """How many requests of a user to an endpoint were admitted and denied in one minute."""
+
+    endpoint: str
+    window_start: datetime
+    request_count: int
+    denied_count: int
+
+
+class RateLimitFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which minutes; UNSET fields do not narrow, `window_before` is exclusive."""
+
+    endpoint: Label | UnsetType = UNSET
+    window_from: Moment | UnsetType = UNSET
+    window_before: Moment | UnsetType = UNSET
+
+
+class RateLimitPeriod(msgspec.Struct, frozen=True, kw_only=True):
+    """Which minutes a statistic covers; `window_before` is exclusive."""
+
+    window_from: Moment | UnsetType = UNSET
+    window_before: Moment | UnsetType = UNSET
+
+
+class RateLimitStatistics(msgspec.Struct, frozen=True):
+    """What a user's requests to one endpoint add up to."""
+
+    endpoint: str
+    request_count: int
+    denied_count: int
+    busiest_minute: int
+    first_window: datetime
+    last_window: datetime
+
+
+class RateLimitRepository:
+    """A user's limits.
+
+    Counts by minute and buckets do not survive a crash of the server; the daily quota does.
+    """
+
+    __slots__ = ("_scope",)
+
+    def __init__(self, scope: UserScope) -> None:
+        self._scope = scope
+
+    async def take(self, endpoint: str, *, cost: float = 1) -> RateLimitDecision:
+        """Take tokens from every bucket that a request of this user concerns, or from none.
+
+        Counts the request as admitted or denied. Call it outside a transaction: its buckets,
+        which others share, stay locked until the end, and a rollback would give the tokens back.
+        Raises NotFound for a user who does not exist, InvalidInput for a cost that is not above 0
+        or that no full bucket could pay.
+        """
+        return await _take(self._scope, endpoint, cost, None)
+
+    async def status(self, endpoint: str) -> list[RateLimitStatus]:
+        """What is left under each rule, from the narrowest scope to the widest; takes nothing."""
+        return await _status(self._scope, endpoint, None)
+
+    async def reset(self, *, endpoint: str | None = None) -> int:
+        """Fill this user's buckets, or the one of a rule's endpoint, under the worker login.
+
+        Returns how many had been in use.
+        """
+        return await self._scope.count(queries.rate_limits.reset, **_endpoint_filter(endpoint))
+
+    async def find_many(
+        self,
+        filters: RateLimitFilter | None = None,
+        *,
+        order: str = "newest",
+        cursor: str | None = None,
+        limit: int = DEFAULT_LIMIT,
+        with_total: bool = False,
+    ) -> Page[RateLimitWindow]:
+        """A page of the counts by minute, ordered `newest` or `oldest`."""
+        return await find_page(
+            self._scope,
+            queries.rate_limits.find_many,
+            RateLimitWindow,
+            order=order,
+            cursor=cursor,
+            limit=limit,
+            with_total=with_total,
+            arguments=filter_arguments(filters),
+        )
+
+    async def statistics(self, period: RateLimitPeriod | None = None) -> list[RateLimitStatistics]:
+        """The counts of each endpoint added up, most denied first."""
+        return await self._scope.all(
+            queries.rate_limits.statistics, RateLimitStatistics, **filter_arguments(period)
+        )
+
+
+class AddressRateLimitRepository:
+    """The limits of people who are not logged in, by address, and the upkeep of all limits."""
+
+    __slots__ = ("_scope",)
+
+    def __init__(self, scope: DatabaseScope) -> None:
+        self._scope = scope
+
+    async def take(self, endpoint: str, *, address: Address, cost: float = 1) -> RateLimitDecision:
+        """Like a user's `take`, for somebody who is not logged in; nothing is counted by minute.
+
+        An address of IPv6 stands for its network of 64 bits. Raises InvalidInput also for an
+        address that is none.
+        """
+        return await _take(self._scope, endpoint, cost, check_address(address))
+
+    async def status(self, endpoint: str, *, address: Address) -> list[RateLimitStatus]:
+        """What is left under each rule, from the narrowest scope to the widest; takes nothing."""
+        return await _status(self._scope, endpoint, check_address(address))
+
+    async def reset(self, *, address: Address, endpoint: str | None = None) -> int:
+        """Fill the buckets of an address, under the worker login; returns how many were in use."""
+        return await self._scope.count(
+            queries.rate_limits.reset_address,
+            address=check_address(address),
+            **_endpoint_filter(endpoint),
+        )
+
+    async def purge_buckets(
+        self, *, idle: timedelta = timedelta(hours=1), limit: int = DEFAULT_BATCH
+    ) -> int:
+        """Delete up to `limit` buckets that are full and idle, under the worker login.
+
+        Returns how many; call it again while that is `limit`. It gives nobody a token.
+        """
+        seconds = convert(idle, timedelta, "idle").total_seconds()
+        if not 0 <= seconds <= LONGEST_IDLE:
+            raise InvalidInput(f"idle is between 0 and 30 years, not {idle}")
+        return await self._scope.count(
+            queries.rate_limits.purge_buckets, idle_seconds=seconds, limit=check_batch(limit)
+        )
+
+    async def purge_windows(self, *, before: datetime, limit: int = DEFAULT_BATCH) -> int:
+        """Delete up to `limit` counts of minutes before a moment, the oldest first.
+
+        Under the worker login. Returns how many; call it again while that is `limit`.
+        """
+        moment = convert(before, Moment, "before")
+        return await self._scope.count(
+            queries.rate_limits.purge_windows, before=moment, limit=check_batch(limit)
+        )
+
+
+def check_address(address: Address) -> str:
+    """The address in the form that the database reads; InvalidInput for what is none."""
+    if not isinstance(address, str | ipaddress.IPv4Address | ipaddress.IPv6Address):
+        raise InvalidInput(f"address must be an IP address, not {type(address).__name__}")
+    try:
+        known = ipaddress.ip_address(address)
+    except ValueError:
+        raise InvalidInput(f"address is no IP address: {str(address)[:64]!r}") from None
+    if isinstance(known, ipaddress.IPv6Address) and known.scope_id is not None:
+        # The zone names an interface of one host and says nothing about who calls.
+        raise InvalidInput(f"address has a zone, which only its own host knows: {known}")
+    return str(known)
+
+
+def check_endpoint(endpoint: str) -> str:
+    """The endpoint, if it is a text of 1 to 200 characters and not `*`."""
+    name: str = convert(endpoint, Label, "endpoint")
+    if name == ANYTHING:
+        raise InvalidInput("endpoint is *, which stands for all of them: name the one")
+    return name
+
+
+def check_batch(limit: int) -> int:
+    """The size of a batch, if it is between 1 and 100,000."""
+    size: int = convert(limit, BatchSize, "limit")
+    return size
+
+
+def _endpoint_filter(endpoint: str | None) -> dict[str, Any]:
+    return {} if endpoint is None else {"endpoint": convert(endpoint, Label, "endpoint")}
+
+
+async def _take(scope: Scope, endpoint: str, cost: float, address: str | None) -> RateLimitDecision:
+    amount = convert(cost, Tokens, "cost")
+    rows = await scope.rows(
+        queries.rate_limits.take, endpoint=check_endpoint(endpoint), cost=amount, address=address
+    )
+    outcome, rule_scope, rule_endpoint, rule_tier, limit, remaining, retry_after, reset_at = rows[0]
+    if outcome == "no_user":
+        raise NotFound(f"user {scope.user_id} does not exist")
+    rule = None
+    if rule_scope is not None:
+        rule = RateLimitRuleKey(rule_scope, rule_endpoint, rule_tier)
+    if outcome == "too_costly":
+        raise InvalidInput(
+            f"cost {amount:g} is more than the {limit:g} that the rule for {rule_scope}, endpoint "
+            f"{rule_endpoint}, tier {rule_tier} allows at once: it can never be admitted"
+        )
+    return RateLimitDecision(outcome != "denied", rule, limit, remaining, retry_after, reset_at)
+
+
+async def _status(scope: Scope, endpoint: str, address: str | None) -> list[RateLimitStatus]:
+    rows = await scope.rows(
+        queries.rate_limits.status, endpoint=check_endpoint(endpoint), address=address
+    )
+    return [RateLimitStatus(RateLimitRuleKey(*row[:3]), *row[3:]) for row in rows]
