@@ -44,6 +44,7 @@ from clonedb.repositories.audit_logs import (
     AuditStatistics,
     FailureStatistics,
     NewAuditEntry,
+    SystemAuditLogRepository,
 )
 from clonedb.repositories.caches import (
     CacheAgeStatistics,
@@ -250,6 +251,7 @@ __all__ = [
     "SignUp",
     "StatisticsRepository",
     "StillReferenced",
+    "SystemAuditLogRepository",
     "SystemTotals",
     "Timeout",
     "TransactionAborted",

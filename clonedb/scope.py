@@ -20,7 +20,7 @@ from clonedb.ids import check_id
 from clonedb.lanes.lane import Context, Lane
 from clonedb.queries import query_of
 from clonedb.query.statements import Statement
-from clonedb.repositories.audit_logs import AuditLogRepository
+from clonedb.repositories.audit_logs import AuditLogRepository, SystemAuditLogRepository
 from clonedb.repositories.caches import CacheRepository
 from clonedb.repositories.conversation_sessions import ConversationSessionRepository
 from clonedb.repositories.daily_usage import DailyQuotaRepository, DailyUsageRepository
@@ -206,9 +206,9 @@ class DatabaseScope(Scope):
         return UserScope(self._lane, self._context._replace(user_id=check_id(user_id, "user_id")))
 
     @property
-    def audit_logs(self) -> AuditLogRepository:
+    def audit_logs(self) -> SystemAuditLogRepository:
         """Entries about everybody for the worker login; the app login appends of the unknown."""
-        return AuditLogRepository(self)
+        return SystemAuditLogRepository(self)
 
     @property
     def caches(self) -> CacheRepository:

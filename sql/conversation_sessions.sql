@@ -366,8 +366,8 @@ LEFT JOIN LATERAL (
     WHERE recent.user_id = :user_id::uuid
         AND recent.session_id = :id::uuid
         -- Both bounds: months outside the session's window are pruned.
-        AND recent.id >= clonedb.session_window_start(s.started_at)
-        AND recent.id < clonedb.session_window_end(s.started_at)
+        AND recent.id >= s.turn_window_start
+        AND recent.id < s.turn_window_end
     ORDER BY recent.turn_number DESC
     LIMIT :limit::bigint
 ) AS t ON true

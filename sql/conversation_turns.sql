@@ -10,8 +10,8 @@
 -- plan_cache_mode: force_generic_plan
 WITH bounds AS (
     SELECT
-        clonedb.session_window_start(s.started_at) AS first_id,
-        clonedb.session_window_end(s.started_at) AS end_id
+        s.turn_window_start AS first_id,
+        s.turn_window_end AS end_id
     FROM clonedb.conversation_sessions AS s
     WHERE s.user_id = :user_id::uuid
         AND s.id = :session_id::uuid
@@ -62,8 +62,8 @@ WHERE s.user_id = :user_id::uuid
 -- plan_cache_mode: force_generic_plan
 WITH bounds AS (
     SELECT
-        clonedb.session_window_start(s.started_at) AS first_id,
-        clonedb.session_window_end(s.started_at) AS end_id,
+        s.turn_window_start AS first_id,
+        s.turn_window_end AS end_id,
         s.total_turns
     FROM clonedb.conversation_sessions AS s
     WHERE s.user_id = :user_id::uuid
@@ -114,6 +114,8 @@ WITH locked AS (
     SELECT
         s.id,
         s.started_at,
+        s.turn_window_start,
+        s.turn_window_end,
         s.state,
         s.ended_at,
         s.total_turns,
@@ -150,8 +152,8 @@ stored AS (
     INNER JOIN clonedb.conversation_turns AS t
         ON t.user_id = :user_id::uuid
         AND t.session_id = locked.id
-        AND t.id >= clonedb.session_window_start(locked.started_at)
-        AND t.id < clonedb.session_window_end(locked.started_at)
+        AND t.id >= locked.turn_window_start
+        AND t.id < locked.turn_window_end
     WHERE t.id = :id::uuid
 ),
 verdict AS (
@@ -161,8 +163,8 @@ verdict AS (
             WHEN locked.ended_at IS NOT NULL THEN 'ended'
             WHEN
                 coalesce(:id::uuid, clonedb.uuid_v7_floor(statement_timestamp()))
-                NOT BETWEEN clonedb.session_window_start(locked.started_at)
-                AND clonedb.session_window_end(locked.started_at)
+                NOT BETWEEN locked.turn_window_start
+                AND locked.turn_window_end
                 THEN 'outside_window'
             WHEN :state::text IS NULL OR :state::text = locked.state THEN 'recorded'
             WHEN EXISTS (
@@ -404,6 +406,8 @@ locked AS (
     SELECT
         s.id,
         s.started_at,
+        s.turn_window_start,
+        s.turn_window_end,
         s.ended_at,
         s.total_turns,
         s.total_latency_ms,
@@ -442,8 +446,8 @@ stored AS (
         ON t.user_id = :user_id::uuid
         AND t.session_id = locked.id
         AND t.id = given.id
-        AND t.id >= clonedb.session_window_start(locked.started_at)
-        AND t.id < clonedb.session_window_end(locked.started_at)
+        AND t.id >= locked.turn_window_start
+        AND t.id < locked.turn_window_end
 ),
 overtaken AS (
     SELECT locked.id
@@ -472,8 +476,8 @@ refused AS (
             OR locked.ended_at IS NOT NULL
             OR (overtaken.id IS NOT NULL AND given.id IS NOT NULL)
             OR coalesce(given.id, clonedb.uuid_v7_floor(statement_timestamp()))
-            NOT BETWEEN clonedb.session_window_start(locked.started_at)
-            AND clonedb.session_window_end(locked.started_at)
+            NOT BETWEEN locked.turn_window_start
+            AND locked.turn_window_end
         )
         AND NOT EXISTS (
             SELECT
@@ -707,8 +711,8 @@ FROM clonedb.conversation_sessions AS s
 INNER JOIN clonedb.conversation_turns AS t
     ON t.user_id = s.user_id
     AND t.session_id = s.id
-    AND t.id >= clonedb.session_window_start(s.started_at)
-    AND t.id < clonedb.session_window_end(s.started_at)
+    AND t.id >= s.turn_window_start
+    AND t.id < s.turn_window_end
 WHERE s.user_id = :user_id::uuid
     AND s.deleted_at IS NULL
 ORDER BY

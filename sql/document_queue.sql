@@ -7,8 +7,10 @@
 -- name: claim_pending(worker, lease_seconds, maximum_attempts, limit, now)
 -- Gives a worker documents that nobody else has: abandoned ones first, then the oldest pending.
 -- A claim whose lease is over is abandoned. After maximum_attempts of them the document has failed.
--- SKIP LOCKED: workers that ask at once pass each other's rows by instead of waiting.
+-- SKIP LOCKED: workers that ask at once pass each other's rows by instead of waiting. A plan for any
+-- limit expects a tenth of the queue, and reads every document to update ten.
 -- lane: pool
+-- plan_cache_mode: force_custom_plan
 WITH moment AS (
     SELECT coalesce(:now::timestamptz, statement_timestamp()) AS now
 ),
@@ -57,16 +59,23 @@ abandoned AS (
 ),
 pending AS (
     SELECT
-        d.user_id,
-        d.id
-    FROM clonedb.knowledge_documents AS d
-    WHERE d.status = 'pending'
-        AND d.deleted_at IS NULL
-    ORDER BY
-        d.uploaded_at,
-        d.id
+        oldest.user_id,
+        oldest.id
+    FROM (
+        SELECT
+            d.user_id,
+            d.id
+        FROM clonedb.knowledge_documents AS d
+        WHERE d.status = 'pending'
+            AND d.deleted_at IS NULL
+        ORDER BY
+            d.uploaded_at,
+            d.id
+        -- Tells the planner how few they are: the other limit it cannot know.
+        LIMIT :limit::bigint
+        FOR NO KEY UPDATE SKIP LOCKED
+    ) AS oldest
     LIMIT :limit::bigint - (SELECT count(*) FROM abandoned)
-    FOR NO KEY UPDATE SKIP LOCKED
 ),
 chosen AS (
     SELECT

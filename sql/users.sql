@@ -348,7 +348,8 @@ LIMIT :limit::bigint;
 -- name: hard_delete(user_id, id)$
 -- Removes a user, living or deleted, and every row that hangs on them.
 -- Sessions go in the same statement, since their references to models would refuse the cascade.
--- Entries of the audit log stay, naming nobody any more, and lose their details.
+-- Entries of the audit log stay, naming nobody any more, and lose their details. Buckets hold
+-- nothing but a number of tokens, and go when they have been idle.
 WITH removed AS (
     DELETE FROM clonedb.users AS u
     WHERE u.id = :id::uuid
@@ -392,6 +393,12 @@ dropped_audio_chunk_cache AS (
     USING removed
     WHERE cached.user_id = removed.id
     RETURNING cached.user_id
+),
+dropped_cache_fill_leases AS (
+    DELETE FROM clonedb.cache_fill_leases AS lease
+    USING removed
+    WHERE lease.user_id = removed.id
+    RETURNING lease.user_id
 ),
 erased_audit_details AS (
     DELETE FROM clonedb.audit_subjects AS details

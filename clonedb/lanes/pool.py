@@ -77,18 +77,21 @@ class PoolLane:
     async def run(self, statement: Statement, values: Sequence[Any], context: Context) -> Outcome:
         """Raises a ClonedbError; a read that lost its connection is sent once more."""
         session = session_of(statement, context)
+        prepare = self._prepare
         for attempt in (1, 2):
             sent = False
             try:
                 async with self._pool.connection() as connection:
                     sent = True
                     try:
-                        return await execute(connection, statement, values, session, self._prepare)
+                        return await execute(connection, statement, values, session, prepare)
                     except psycopg.Error as error:
                         await _discard_if_unusable(connection, error)
                         raise
             except Exception as error:
                 if attempt == 1 and sent and _may_be_sent_again(error, statement):
+                    # The next connection may hold the same stale plan.
+                    prepare = prepare and not _is_stale_plan(error)
                     continue
                 raise translate(
                     error, statement, outcome_unknown=sent and statement.access == "write"

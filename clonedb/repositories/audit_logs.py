@@ -114,7 +114,7 @@ class FailureStatistics(msgspec.Struct, frozen=True):
 
 
 class AuditLogRepository:
-    """Entries about oneself in a user's scope; about everybody for the worker login.
+    """Entries about oneself in a user's scope.
 
     Entries are appended and never changed. Deleting a user for good erases the details of the
     entries about them and leaves the entries.
@@ -136,24 +136,6 @@ class AuditLogRepository:
         if self._scope.user_id is not None:
             query = queries.audit_logs.append
         return await self._append(query, new)
-
-    async def append_for(
-        self,
-        new: NewAuditEntry,
-        *,
-        subject_id: UUID | str | None = None,
-        actor_id: UUID | str | None = None,
-    ) -> UUID:
-        """Record what somebody, or the system, did to somebody, under the worker login.
-
-        An id that no user has stands for somebody unknown. A repeat as in `append`.
-        """
-        return await self._append(
-            queries.audit_logs.append_for,
-            new,
-            subject_id=None if subject_id is None else check_id(subject_id, "subject_id"),
-            actor_id=None if actor_id is None else check_id(actor_id, "actor_id"),
-        )
 
     async def _append(
         self, query: QueryFunction, new: NewAuditEntry, **people: UUID | None
@@ -243,6 +225,30 @@ class AuditLogRepository:
             FailureStatistics,
             limit=check_limit(limit),
             **filter_arguments(period),
+        )
+
+
+class SystemAuditLogRepository(AuditLogRepository):
+    """The audit log outside a user's scope: everybody's for the worker login."""
+
+    __slots__ = ()
+
+    async def append_for(
+        self,
+        new: NewAuditEntry,
+        *,
+        subject_id: UUID | str | None = None,
+        actor_id: UUID | str | None = None,
+    ) -> UUID:
+        """Record what somebody, or the system, did to somebody, under the worker login.
+
+        An id that no user has stands for somebody unknown. A repeat as in `append`.
+        """
+        return await self._append(
+            queries.audit_logs.append_for,
+            new,
+            subject_id=None if subject_id is None else check_id(subject_id, "subject_id"),
+            actor_id=None if actor_id is None else check_id(actor_id, "actor_id"),
         )
 
 

@@ -38,9 +38,7 @@ async def test_concurrent_puts_leave_one_row_and_the_last_value_is_read(
 ) -> None:
     """The original left 5 to 19 rows for one key, and then read back an old value."""
     for number in range(0, 5 * CALLERS, CALLERS):
-        await asyncio.gather(
-            *(kind.put(as_ada, A, number + caller) for caller in range(CALLERS))
-        )
+        await asyncio.gather(*(kind.put(as_ada, A, number + caller) for caller in range(CALLERS)))
         assert len(rows_of(migrated, kind)) == 1
         assert number <= kind.number(await kind.of(as_ada).get(A)) < number + CALLERS
         await kind.put(as_ada, A, 1_000 + number)

@@ -106,8 +106,8 @@ async def test_of_fifty_callers_past_a_limit_of_ten_ten_are_admitted_and_none_fa
             *(as_ada.rate_limits.take(f"talk {number}") for _ in range(50))
         )
         assert sum(decision.allowed for decision in decisions) == 10
-        left = sorted(decision.remaining for decision in decisions if decision.allowed)
-        assert left == list(range(10))  # each was told its own
+        left = {decision.remaining for decision in decisions if decision.allowed}
+        assert left == set(range(10))  # each was told its own
         counted = await as_ada.rate_limits.statistics()
         assert {(row.request_count, row.denied_count) for row in counted} == {(10, 40)}
 
@@ -256,4 +256,4 @@ async def test_a_use_that_waited_for_the_last_seconds_is_refused_with_what_is_us
         waiting = asyncio.ensure_future(as_ada.daily_usage.use(10))
         await someone_waits_for_a_lock(migrated)
     refused = await waiting
-    assert (refused.reason, refused.usage.used_seconds) == ("over_quota", 95)
+    assert (refused.reason, refused.usage.used_seconds) == ("over_quota", Decimal(95))

@@ -7,6 +7,7 @@ import contextlib
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,12 @@ import pytest
 import pytest_asyncio
 
 from clonedb import (
+    AddressRateLimitRepository,
     ClaimedDocument,
     ClaimLost,
     ConversationSessionRepository,
+    DailyQuotaRepository,
+    DailyUsageRepository,
     Database,
     DocumentPatch,
     DocumentQueue,
@@ -27,10 +31,13 @@ from clonedb import (
     KnowledgeDocumentRepository,
     NewDocument,
     NewFaceModel,
+    NewRateLimitRule,
     NewSession,
     NewTurn,
     NewUser,
     NewVoiceModel,
+    RateLimitRepository,
+    RateLimitRuleRepository,
     SessionEnding,
     SessionPatch,
     SessionTurn,
@@ -245,6 +252,46 @@ async def calls_on_the_queue(
     }
 
 
+def calls_on_limits(
+    everybody: Database, scope: UserScope
+) -> dict[type, dict[str, Callable[[], Awaitable[Any]]]]:
+    limits, usage = scope.rate_limits, scope.daily_usage
+    shared, rules = everybody.rate_limits, everybody.rate_limit_rules
+    quotas = everybody.daily_quotas
+    new = NewRateLimitRule(scope="user", endpoint="talk", capacity=1000, refill_per_second=1)
+    return {
+        RateLimitRepository: {
+            "take": lambda: limits.take("talk"),
+            "status": lambda: limits.status("talk"),
+            "find_many": lambda: limits.find_many(with_total=True),
+            "statistics": lambda: limits.statistics(),
+            "reset": lambda: limits.reset(),
+        },
+        AddressRateLimitRepository: {
+            "take": lambda: shared.take("talk", address="192.0.2.1"),
+            "status": lambda: shared.status("talk", address="192.0.2.1"),
+            "reset": lambda: shared.reset(address="192.0.2.1", endpoint="talk"),
+            "purge_buckets": lambda: shared.purge_buckets(),
+            "purge_windows": lambda: shared.purge_windows(before=datetime.now(UTC)),
+        },
+        RateLimitRuleRepository: {
+            "put": lambda: rules.put(new),
+            "find_many": lambda: rules.find_many(),
+            "delete": lambda: rules.delete(scope="user", endpoint="talk"),
+        },
+        DailyUsageRepository: {
+            "use": lambda: usage.use(1),
+            "today": lambda: usage.today(),
+            "find_many": lambda: usage.find_many(with_total=True),
+        },
+        DailyQuotaRepository: {
+            "put": lambda: quotas.put("free", 1000),
+            "find_many": lambda: quotas.find_many(),
+            "purge": lambda: quotas.purge(before=date(2026, 1, 1)),
+        },
+    }
+
+
 def public_methods(repository: type) -> set[str]:
     return {name for name in vars(repository) if not name.startswith("_")}
 
@@ -302,6 +349,19 @@ async def test_models_documents_and_their_queue_take_one_round_trip_a_call(
             for name, call in calls.items():
                 for time in ("first", "second", "later", "later", "later", "later", "later"):
                     assert await counting(counted, call) == (1, 1), f"{time} {repository}.{name}"
+
+
+async def test_limits_and_quotas_take_one_round_trip_a_call(
+    wire: tuple[Wire, str], migrated: IsolatedDatabase, ada: User
+) -> None:
+    counted, folder = wire
+    dsn = psycopg.conninfo.make_conninfo(migrated.dsn("clonedb_worker"), host=folder)
+    async with Database(dsn, maximum_connections=1) as database:
+        for repository, calls in calls_on_limits(database, database.as_user(ada.id)).items():
+            assert calls.keys() == public_methods(repository)
+            for name, call in calls.items():
+                for time in ("first", "second", "later"):
+                    assert await counting(counted, call) == (1, 1), f"{time} {name}"
 
 
 async def test_a_transaction_is_one_round_trip_for_each_of_its_parts(

@@ -120,14 +120,12 @@ async def test_the_worker_records_who_did_what_to_whom(
 
 
 async def test_the_app_login_records_nothing_of_others(
-    app: Database, as_ada: UserScope, ada: User, grace: User, migrated: IsolatedDatabase
+    app: Database, ada: User, grace: User, migrated: IsolatedDatabase
 ) -> None:
     with nothing_stored(migrated):
         for subject, actor in ((ada.id, None), (None, ada.id), (grace.id, ada.id), (None, None)):
             with pytest.raises(PermissionDenied):
                 await app.audit_logs.append_for(LOGIN, subject_id=subject, actor_id=actor)
-        with pytest.raises(PermissionDenied):
-            await as_ada.audit_logs.append_for(LOGIN, subject_id=grace.id, actor_id=ada.id)
 
 
 async def test_a_repeated_append_records_once(
@@ -251,9 +249,7 @@ async def test_statistics_name_the_top_actions_and_failures(
     later = AuditPeriod(created_from=entries[4].created_at)
     assert (await worker.audit_logs.statistics(later)).entries == 5
     assert [row.entries for row in await as_ada.audit_logs.top_actions(later)] == []
-    nothing = await worker.audit_logs.statistics(
-        AuditPeriod(created_before=entries[0].created_at)
-    )
+    nothing = await worker.audit_logs.statistics(AuditPeriod(created_before=entries[0].created_at))
     assert (nothing.entries, nothing.first_at, nothing.last_at) == (0, None, None)
 
 

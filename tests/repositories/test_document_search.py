@@ -22,7 +22,7 @@ from clonedb.testing import IsolatedDatabase
 
 
 def a_text(text: str | None, **fields: Any) -> NewDocument:
-    given = {
+    given: dict[str, Any] = {
         "filename": "a.txt",
         "content_type": "text/plain",
         "size_bytes": 1,
@@ -143,9 +143,10 @@ async def test_what_is_no_question_is_refused(
 
 
 async def test_bad_options_are_refused(documents: KnowledgeDocumentRepository) -> None:
-    for options in ({"limit": 0}, {"limit": 501}, {"limit": "5"}):
+    bad_options: list[dict[str, Any]] = [{"limit": 0}, {"limit": 501}, {"limit": "5"}]
+    for options in bad_options:
         with pytest.raises(InvalidInput, match="page"):
-            await documents.search("a", **options)  # type: ignore[arg-type]
+            await documents.search("a", **options)
     for languages in ([], ["klingon"], "english", [None], ["english'"]):
         with pytest.raises(InvalidInput, match="languages"):
             await documents.search("a", languages=languages)  # type: ignore[arg-type]

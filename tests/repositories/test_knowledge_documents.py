@@ -26,7 +26,7 @@ from clonedb import (
     new_id,
 )
 from clonedb.extracted_text import clean_message, clean_text
-from clonedb.repositories.vocabulary import DocumentLanguage
+from clonedb.repositories.vocabulary import DocumentLanguage, DocumentStatus
 from clonedb.testing import IsolatedDatabase
 
 MEGABYTES = 1024 * 1024
@@ -58,9 +58,8 @@ OTHER: dict[str, Any] = {
 
 
 def a_new(**fields: Any) -> NewDocument:
-    return NewDocument(
-        **{"filename": "a.txt", "content_type": "text/plain", "size_bytes": 1} | fields
-    )
+    given: dict[str, Any] = {"filename": "a.txt", "content_type": "text/plain", "size_bytes": 1}
+    return NewDocument(**(given | fields))
 
 
 @pytest.fixture
@@ -77,7 +76,7 @@ async def test_a_stored_document_is_read_back_field_by_field(
     assert {name: getattr(found, name) for name in CONTENT} == CONTENT
     assert (found.text_content, found.vector_ids) == (new.text_content, [])
     assert (found.status, found.attempts, found.chunk_count) == ("pending", 0, 0)
-    assert found.processed_at is found.error_message is found.claimed_by is None
+    assert (found.processed_at, found.error_message, found.claimed_by) == (None, None, None)
     summary = await documents.find_summary(created.id)
     assert summary == created
     assert {name: getattr(found, name) for name in created.__struct_fields__} == (
@@ -184,7 +183,7 @@ async def test_several_documents_share_what_is_not_of_one_file(
 async def test_documents_are_found_by_tags_any_and_all(
     documents: KnowledgeDocumentRepository,
 ) -> None:
-    tags = (["a"], ["b"], ["a", "b"], ["a", "b", "c"], [])
+    tags: tuple[list[str], ...] = (["a"], ["b"], ["a", "b"], ["a", "b", "c"], [])
     for some in tags:
         await documents.create(a_new(tags=some))
     for filters, expected in (
@@ -261,7 +260,7 @@ async def test_every_status_has_the_moment_and_the_error_that_belong_to_it(
     documents: KnowledgeDocumentRepository,
 ) -> None:
     id = (await documents.create(a_new())).id
-    statuses = ("pending", "processing", "completed", "failed")
+    statuses: tuple[DocumentStatus, ...] = get_args(DocumentStatus)
     for before in statuses:
         for after in statuses:
             await documents.set_status(id, before)
@@ -273,9 +272,9 @@ async def test_every_status_has_the_moment_and_the_error_that_belong_to_it(
             assert (document.error_message == "broken") == (after == "failed")
     first = await documents.set_status(id, "completed")
     assert (await documents.set_status(id, "completed")).processed_at == first.processed_at
-    for status in ("pending", "processing", "completed"):
+    for status in statuses[:-1]:
         with pytest.raises(InvalidInput, match="error_message"):
-            await documents.set_status(id, status, error_message="broken")  # type: ignore[arg-type]
+            await documents.set_status(id, status, error_message="broken")
     for unknown in ("done", "", "Pending", None, 5):
         with pytest.raises(InvalidInput, match="status"):
             await documents.set_status(id, unknown)  # type: ignore[arg-type]
@@ -434,6 +433,7 @@ async def test_a_giant_text_breaks_neither_the_search_nor_its_snippet(
 
 
 LARGE = "x" * 50 * MEGABYTES
+NOT_METADATA: tuple[Any, ...] = ([], None, {"a": "\0"}, {"a": "x" * 65_536})
 BAD: list[tuple[str, object]] = [
     ("text_content", LARGE),
     ("text_content", "ä" * (5 * MEGABYTES + 1)),
@@ -457,7 +457,7 @@ BAD: list[tuple[str, object]] = [
     ("storage_path", "x" * 1_025),
     ("storage_path", ""),
     *(("language", name) for name in ("klingon", "English", "", "pg_catalog.english", 5)),
-    *(("metadata", value) for value in ([], None, {"a": "\0"}, {"a": "x" * 65_536})),
+    *(("metadata", value) for value in NOT_METADATA),
 ]
 
 
@@ -478,7 +478,7 @@ async def test_bad_input_names_the_field_and_stores_nothing(
 
 async def test_naive_times_are_refused(documents: KnowledgeDocumentRepository) -> None:
     with pytest.raises(InvalidInput, match="uploaded_at"):
-        await documents.create(a_new(uploaded_at=datetime(2026, 1, 1)))  # noqa: DTZ001
+        await documents.create(a_new(uploaded_at=datetime(2026, 1, 1)))
 
 
 # Languages.

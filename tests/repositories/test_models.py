@@ -171,15 +171,15 @@ async def test_filters_narrow_pages_counts_and_existence_alike(kind: Kind, model
         score: (await models.create(kind.a_new(quality_score=score))).id for score in scores
     }
     await models.activate(by_score[0.5])
-    Filter = kind.filter
+    which = kind.filter
     for filters, expected in (
-        (Filter(quality_from=0.25), {0.25, 0.5, 1.0}),
-        (Filter(quality_to=0.25), {0.0, 0.25}),
-        (Filter(quality_from=0.25, quality_to=0.5), {0.25, 0.5}),
-        (Filter(quality_from=0.6, quality_to=0.9), set()),
-        (Filter(active=True), {0.5}),
-        (Filter(active=False), {None, 0.0, 0.25, 1.0}),
-        (Filter(), set(scores)),
+        (which(quality_from=0.25), {0.25, 0.5, 1.0}),
+        (which(quality_to=0.25), {0.0, 0.25}),
+        (which(quality_from=0.25, quality_to=0.5), {0.25, 0.5}),
+        (which(quality_from=0.6, quality_to=0.9), set()),
+        (which(active=True), {0.5}),
+        (which(active=False), {None, 0.0, 0.25, 1.0}),
+        (which(), set(scores)),
     ):
         page = await models.find_many(filters, with_total=True)
         assert {model.quality_score for model in page.items} == expected
@@ -352,6 +352,10 @@ async def test_a_session_takes_no_model_of_another_user(
 
 # Bad input.
 
+NOT_METADATA: tuple[Any, ...] = (
+    [], None, "{}", {"a": "\0"}, {"\0": 1}, {"a": "\udfff"}, {"a": float("nan")}, {1: 2},
+    {"a": "x" * 65_536},
+)  # fmt: skip
 BAD: list[tuple[Kind, str, object]] = [
     *((kind, "quality_score", score) for kind in (VOICE, FACE) for score in (
         -0.01, 1.01, float("nan"), float("inf"), 10**30, "0.5", True,
@@ -359,10 +363,7 @@ BAD: list[tuple[Kind, str, object]] = [
     *((kind, "model_path", path) for kind in (VOICE, FACE) for path in (
         "", "x" * 1_025, "nul\0here", "lone \ud800", None, b"path",
     )),
-    *((kind, "metadata", metadata) for kind in (VOICE, FACE) for metadata in (
-        [], None, "{}", {"a": "\0"}, {"\0": 1}, {"a": "\udfff"}, {"a": float("nan")}, {1: 2},
-        {"a": "x" * 65_536},
-    )),
+    *((kind, "metadata", metadata) for kind in (VOICE, FACE) for metadata in NOT_METADATA),
     *((VOICE, "provider", provider) for provider in ("espeak", "XTTS-V2", "", 5, None)),
     *((VOICE, "status", status) for status in ("done", "Pending", "", 5, None)),
     *((VOICE, "sample_rate", rate) for rate in (0, -1, 7_999, 384_001, 2**63, 24_000.5, True, "x")),

@@ -43,9 +43,18 @@ def test_every_variant_of_every_query_prepares(module: str, migrated: IsolatedDa
 
 @pytest.mark.parametrize("module", MODULES)
 def test_a_query_of_a_users_table_names_the_user(module: str) -> None:
-    owned = ("conversation_sessions", "conversation_turns", "voice_models", "face_models")
+    owned = (
+        "conversation_sessions",
+        "conversation_turns",
+        "face_models",
+        "knowledge_documents",
+        "voice_models",
+    )
     for query in queries_of(module):
-        if module == "statistics":
+        if module == "statistics" or query.name in (
+            "document_queue.claim_pending",
+            "document_queue.statistics",
+        ):
             continue  # across users, for the worker login
         for statement in query.variants():
             if module != "users" and any(f"clonedb.{table}" in statement.text for table in owned):
@@ -130,23 +139,29 @@ def test_the_login_is_found_through_its_index_under_row_level_security(
     assert [node.get("Index Name") for node in scans] == ["users_email_key_living"]
 
 
+@pytest.mark.parametrize("name", ["find_many", "count", "find_by_id", "find_with_turns"])
 def test_turns_are_read_from_the_months_of_their_session_alone(
-    filled: tuple[psycopg.Connection[Any], str],
+    filled: tuple[psycopg.Connection[Any], str], name: str
 ) -> None:
     connection, user_id = filled
+    module = queries.conversation_turns
+    if name == "find_with_turns":
+        module = queries.conversation_sessions
+    query = query_of(getattr(module, name))
     session = connection.execute(
         "SELECT id FROM clonedb.conversation_sessions ORDER BY started_at DESC LIMIT 1"
     ).fetchone()
     assert session is not None
-    arguments = {
+    possible = {
         "user_id": user_id,
         "session_id": str(session[0]),
+        "id": str(session[0]) if name == "find_with_turns" else str(new_id()),
         "after_turn_number": 3,
         "after_id": str(new_id()),
         "limit": 10,
-        "order": "oldest",
     }
-    statement, _ = query_of(queries.conversation_turns.find_many).bind(arguments)
+    arguments = {key: value for key, value in possible.items() if key in query.parameters}
+    statement, _ = query.bind(arguments)
     plan = plan_of(connection, statement, **arguments)
     executed = [
         node
@@ -154,4 +169,41 @@ def test_turns_are_read_from_the_months_of_their_session_alone(
         if node.get("Relation Name", "").startswith("conversation_turns_")
         and node.get("Actual Loops", 0) > 0
     ]
-    assert 1 <= len(executed) <= 2, json.dumps(plan, indent=1)
+    assert len(executed) <= 2, json.dumps(plan, indent=1)
+
+
+def test_a_claim_reads_as_many_documents_as_it_takes(
+    migrated: IsolatedDatabase,
+) -> None:
+    with psycopg.connect(migrated.dsn(SUPERUSER), autocommit=True) as connection:
+        connection.execute("INSERT INTO clonedb.users (email) VALUES ('ada@example.com')")
+        connection.execute(
+            "INSERT INTO clonedb.knowledge_documents (user_id, filename, content_type, "
+            "size_bytes, uploaded_at, status, claimed_at, claimed_by, lease_expires_at, attempts) "
+            "SELECT u.id, 'f', 'c', 1, now() - n * interval '1 minute', "
+            "CASE WHEN n % 4 = 0 THEN 'processing' ELSE 'pending' END, "
+            "CASE WHEN n % 4 = 0 THEN now() END, CASE WHEN n % 4 = 0 THEN 'one' END, "
+            "CASE WHEN n % 4 = 0 THEN now() + n * interval '1 minute' END, 1 "
+            "FROM clonedb.users AS u, generate_series(1, 4000) AS n"
+        )
+        connection.execute("VACUUM ANALYZE clonedb.knowledge_documents")
+        connection.execute("SET ROLE clonedb_worker")
+        arguments = {
+            "worker": "two",
+            "lease_seconds": 60,
+            "maximum_attempts": 5,
+            "limit": 10,
+            "now": None,
+        }
+        statement, _ = query_of(queries.document_queue.claim_pending).bind(arguments)
+        connection.execute(f"SET plan_cache_mode = {statement.plan_cache_mode}".encode())
+        plan = plan_of(connection, statement, **arguments)
+    scans = [node for node in nodes(plan) if "Relation Name" in node]
+    assert {node["Node Type"] for node in scans} <= {"Index Scan", "ModifyTable"}
+    read = [node for node in scans if node["Node Type"] == "Index Scan"]
+    assert {node["Index Name"] for node in read} == {
+        "knowledge_documents_leases",
+        "knowledge_documents_pending",
+        "knowledge_documents_pkey",
+    }
+    assert all(node["Actual Rows"] <= 10 for node in read)
