@@ -67,4 +67,4 @@ def verify(session: nox.Session) -> None:
     """Generate what is generated; fail where the committed files differ, or `-- --write` them."""
     session.install("-q", "-e", ".[embedded,cli]")
     mode = [] if "--write" in session.posargs else ["--check"]
-    session.run("python", "-m", "clonedb.generate", *mode)
+    session.run("python", "-m", "clonedb.generation", *mode)

@@ -45,7 +45,8 @@ failed AS (
 abandoned AS (
     SELECT
         d.user_id,
-        d.id
+        d.id,
+        d.lease_expires_at
     FROM clonedb.knowledge_documents AS d
     WHERE d.status = 'processing'
         AND d.deleted_at IS NULL
@@ -59,34 +60,38 @@ abandoned AS (
 ),
 pending AS (
     SELECT
-        oldest.user_id,
-        oldest.id
-    FROM (
-        SELECT
-            d.user_id,
-            d.id
-        FROM clonedb.knowledge_documents AS d
-        WHERE d.status = 'pending'
-            AND d.deleted_at IS NULL
-        ORDER BY
-            d.uploaded_at,
-            d.id
-        -- Tells the planner how few they are: the other limit it cannot know.
-        LIMIT :limit::bigint
-        FOR NO KEY UPDATE SKIP LOCKED
-    ) AS oldest
-    LIMIT :limit::bigint - (SELECT count(*) FROM abandoned)
+        d.user_id,
+        d.id,
+        d.uploaded_at
+    FROM clonedb.knowledge_documents AS d
+    WHERE d.status = 'pending'
+        AND d.deleted_at IS NULL
+    ORDER BY
+        d.uploaded_at,
+        d.id
+    LIMIT :limit::bigint
+    FOR NO KEY UPDATE SKIP LOCKED
 ),
+-- What is locked and not chosen is free again at the end of the statement.
 chosen AS (
     SELECT
         abandoned.user_id,
-        abandoned.id
+        abandoned.id,
+        1 AS turn,
+        abandoned.lease_expires_at AS since
     FROM abandoned
     UNION ALL
     SELECT
         pending.user_id,
-        pending.id
+        pending.id,
+        2 AS turn,
+        pending.uploaded_at AS since
     FROM pending
+    ORDER BY
+        turn,
+        since,
+        id
+    LIMIT :limit::bigint
 ),
 claimed AS (
     UPDATE clonedb.knowledge_documents AS d

@@ -284,7 +284,7 @@ cleared AS (
 DELETE FROM clonedb.face_models AS f
 WHERE f.user_id = :user_id::uuid
     AND f.id = :id::uuid
-    -- Counting them clears the sessions first.
+    -- Counting them locks and clears the sessions first.
     AND (SELECT count(*) FROM cleared) >= 0
 RETURNING f.id;
 

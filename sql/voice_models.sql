@@ -318,7 +318,7 @@ cleared AS (
 DELETE FROM clonedb.voice_models AS v
 WHERE v.user_id = :user_id::uuid
     AND v.id = :id::uuid
-    -- Counting them clears the sessions first.
+    -- Counting them locks and clears the sessions first.
     AND (SELECT count(*) FROM cleared) >= 0
 RETURNING v.id;
 

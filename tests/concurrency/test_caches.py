@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from cached import KINDS, Kind, expire, key_of, rows_of
-from ground import PATIENCE_SECONDS, someone_waits_for_a_lock
+from ground import PATIENCE_SECONDS, as_superuser, someone_waits_for_a_lock
 
 from clonedb import Database, User, UserScope
 from clonedb.testing import IsolatedDatabase
@@ -168,15 +168,34 @@ async def test_purging_renewing_and_counting_at_once_never_deadlock(
 
 
 @every_kind
-async def test_no_counted_hit_is_lost(as_ada: UserScope, kind: Kind) -> None:
-    keys = [key_of(str(number)) for number in range(10)]
-    for key in keys:
-        await kind.put(as_ada, key, 1)
+async def test_no_counted_hit_is_lost_and_no_batch_deadlocks(
+    as_ada: UserScope, migrated: IsolatedDatabase, kind: Kind
+) -> None:
+    keys = [key_of(str(number)) for number in range(300)]
+    await kind.put(as_ada, keys[0], 1)
+    columns = ", ".join(column for (column,) in columns_of(migrated, kind) if column != "key")
+    with as_superuser(migrated) as connection:
+        connection.execute(
+            f"INSERT INTO clonedb.{kind.name}_cache (key, {columns}) "
+            f"SELECT given.key, {columns} FROM clonedb.{kind.name}_cache AS c, "
+            "unnest(%s::bytea[]) AS given (key)".encode(),
+            [keys[1:]],
+        )
+        connection.execute(f"ANALYZE clonedb.{kind.name}_cache".encode())
 
     async def count(caller: int) -> None:
-        for _ in range(5):
-            await kind.of(as_ada).record_hits(dict.fromkeys(keys[:: -1 if caller % 2 else 1], 1))
+        for _ in range(3):
+            order = keys[::-1] if caller % 2 else keys
+            assert await kind.of(as_ada).record_hits(dict.fromkeys(order, 1)) == 300
 
     await asyncio.gather(*(count(caller) for caller in range(CALLERS)))
-    for key in keys:
-        assert (await kind.of(as_ada).get(key)).hit_count == 5 * CALLERS
+    assert {hits for (hits,) in rows_of(migrated, kind, "hit_count")} == {3 * CALLERS}
+
+
+def columns_of(database: IsolatedDatabase, kind: Kind) -> list[Any]:
+    with as_superuser(database) as connection:
+        return connection.execute(
+            "SELECT column_name FROM information_schema.columns "
+            "WHERE table_schema = 'clonedb' AND table_name = %s",
+            [f"{kind.name}_cache"],
+        ).fetchall()

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ import pytest_asyncio
 
 from clonedb import (
     AddressRateLimitRepository,
+    AuditLogRepository,
+    CacheRepository,
     ClaimedDocument,
     ClaimLost,
     ConversationSessionRepository,
@@ -29,6 +32,7 @@ from clonedb import (
     FaceModelPatch,
     FaceModelRepository,
     KnowledgeDocumentRepository,
+    NewAuditEntry,
     NewDocument,
     NewFaceModel,
     NewRateLimitRule,
@@ -42,6 +46,7 @@ from clonedb import (
     SessionPatch,
     SessionTurn,
     SignUp,
+    SystemAuditLogRepository,
     User,
     UserPatch,
     UserRepository,
@@ -292,6 +297,64 @@ def calls_on_limits(
     }
 
 
+def calls_on_caches(scope: UserScope) -> dict[str, Callable[[], Awaitable[Any]]]:
+    caches, key = scope.caches, bytes(32)
+    values: dict[str, dict[str, Any]] = {
+        "embedding": {"embedding": [1.0], "model": "small"},
+        "vector_search": {"results": []},
+        "llm_response": {"response": "Hi", "provider": "gpt-4-turbo"},
+        "audio_chunk": {"audio": b"a", "format": "pcm", "duration_ms": 1, "sample_rate": 8000},
+    }
+    calls: dict[str, Callable[[], Awaitable[Any]]] = {
+        "invalidate_all": lambda: caches.invalidate_all(),
+        "invalidate_by_document": lambda: caches.invalidate_by_document(new_id()),
+        "invalidate_by_tag": lambda: caches.invalidate_by_tag("red"),
+        "statistics": lambda: caches.statistics(),
+        "statistics_by_age": lambda: caches.statistics_by_age(),
+    }
+    for name, value in values.items():
+        cache: Any = getattr(caches, name)
+        arguments: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
+            "put": ((key,), value),
+            "put_many": (({key: [1.0]},), {"model": "small"}),
+            "get": ((key,), {}),
+            "get_many": (([key],), {}),
+            "record_hits": (({key: 1},), {}),
+            "delete": ((key,), {}),
+            "invalidate_by_tag": (("red",), {}),
+            "invalidate_by_document": ((new_id(),), {}),
+            "invalidate_all": ((), {}),
+            "purge_expired": ((), {}),
+        }
+        methods = {method for method in dir(cache) if not method.startswith("_")}
+        assert methods <= arguments.keys()
+        for method in arguments.keys() & methods:
+            calls[f"{name}.{method}"] = partial(
+                getattr(cache, method), *arguments[method][0], **arguments[method][1]
+            )
+    return calls
+
+
+async def calls_on_the_audit_log(
+    everybody: Database, scope: UserScope
+) -> dict[str, Callable[[], Awaitable[Any]]]:
+    own = scope.audit_logs
+    new = NewAuditEntry(action="login", resource="users", ip_address="192.0.2.7")
+    entry = await own.append(new)
+    return {
+        "append": lambda: own.append(new),
+        "append_for": lambda: everybody.audit_logs.append_for(new, subject_id=scope.user_id),
+        "find_by_id": lambda: own.find_by_id(entry),
+        "get_by_id": lambda: own.get_by_id(entry),
+        "find_many": lambda: own.find_many(with_total=True),
+        "find_one": lambda: own.find_one(),
+        "count": lambda: own.count(),
+        "statistics": lambda: own.statistics(),
+        "top_actions": lambda: own.top_actions(),
+        "top_failures": lambda: own.top_failures(),
+    }
+
+
 def public_methods(repository: type) -> set[str]:
     return {name for name in vars(repository) if not name.startswith("_")}
 
@@ -362,6 +425,31 @@ async def test_limits_and_quotas_take_one_round_trip_a_call(
             for name, call in calls.items():
                 for time in ("first", "second", "later"):
                     assert await counting(counted, call) == (1, 1), f"{time} {name}"
+
+
+@pytest.mark.parametrize("pgbouncer", [False, True], ids=["prepared", "pgbouncer"])
+async def test_caches_and_the_audit_log_take_one_round_trip_a_call(
+    wire: tuple[Wire, str], migrated: IsolatedDatabase, ada: User, pgbouncer: bool
+) -> None:
+    counted, folder = wire
+    dsn = psycopg.conninfo.make_conninfo(migrated.dsn("clonedb_worker"), host=folder)
+    async with Database(dsn, maximum_connections=1, pgbouncer=pgbouncer) as database:
+        scope = database.as_user(ada.id)
+        caches = calls_on_caches(scope)
+        # The purge of all four is as many statements as there are batches.
+        assert public_methods(CacheRepository) - {"purge_expired"} <= {
+            name.split(".")[0] for name in caches
+        }
+        audit = await calls_on_the_audit_log(database, scope)
+        assert audit.keys() == (
+            public_methods(AuditLogRepository) | public_methods(SystemAuditLogRepository)
+        )
+        audit["append_unknown"] = partial(
+            database.audit_logs.append, NewAuditEntry(action="login", resource="users")
+        )
+        for name, call in (caches | audit).items():
+            for time in ("first", "second", "later"):
+                assert await counting(counted, call) == (1, 1), f"{time} {name}"
 
 
 async def test_a_transaction_is_one_round_trip_for_each_of_its_parts(

@@ -163,7 +163,7 @@ async def test_the_context_alone_says_whose_documents_are_searched(
     await documents.create(a_text("secret engine", title="Ada's"))
     assert await titles(as_grace.knowledge_documents, "engine") == []
     assert await titles(worker.as_user(ada.id).knowledge_documents, "engine") == ["Ada's"]
-    search = "SELECT count(*) FROM clonedb.search_documents('engine', NULL, 10)"
+    search = "SELECT count(*) FROM clonedb.search_documents('engine', ARRAY['english'], 10)"
     with as_superuser(migrated) as connection:
         # Whoever may call it gets the rows of the context, and without one nothing.
         for context, expected in (("", 0), (str(as_grace.user_id), 0), (str(ada.id), 1)):

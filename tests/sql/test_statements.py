@@ -176,7 +176,10 @@ def test_a_claim_reads_as_many_documents_as_it_takes(
     migrated: IsolatedDatabase,
 ) -> None:
     with psycopg.connect(migrated.dsn(SUPERUSER), autocommit=True) as connection:
-        connection.execute("INSERT INTO clonedb.users (email) VALUES ('ada@example.com')")
+        connection.execute(
+            "INSERT INTO clonedb.users (email) SELECT 'u' || n || '@example.com' "
+            "FROM generate_series(1, 20) AS n"
+        )
         connection.execute(
             "INSERT INTO clonedb.knowledge_documents (user_id, filename, content_type, "
             "size_bytes, uploaded_at, status, claimed_at, claimed_by, lease_expires_at, attempts) "
@@ -184,7 +187,7 @@ def test_a_claim_reads_as_many_documents_as_it_takes(
             "CASE WHEN n % 4 = 0 THEN 'processing' ELSE 'pending' END, "
             "CASE WHEN n % 4 = 0 THEN now() END, CASE WHEN n % 4 = 0 THEN 'one' END, "
             "CASE WHEN n % 4 = 0 THEN now() + n * interval '1 minute' END, 1 "
-            "FROM clonedb.users AS u, generate_series(1, 4000) AS n"
+            "FROM clonedb.users AS u, generate_series(1, 200) AS n"
         )
         connection.execute("VACUUM ANALYZE clonedb.knowledge_documents")
         connection.execute("SET ROLE clonedb_worker")
@@ -199,11 +202,10 @@ def test_a_claim_reads_as_many_documents_as_it_takes(
         connection.execute(f"SET plan_cache_mode = {statement.plan_cache_mode}".encode())
         plan = plan_of(connection, statement, **arguments)
     scans = [node for node in nodes(plan) if "Relation Name" in node]
-    assert {node["Node Type"] for node in scans} <= {"Index Scan", "ModifyTable"}
-    read = [node for node in scans if node["Node Type"] == "Index Scan"]
-    assert {node["Index Name"] for node in read} == {
+    assert "Seq Scan" not in {node["Node Type"] for node in scans}
+    assert {node.get("Index Name") for node in nodes(plan)} >= {
         "knowledge_documents_leases",
         "knowledge_documents_pending",
         "knowledge_documents_pkey",
     }
-    assert all(node["Actual Rows"] <= 10 for node in read)
+    assert all(node["Actual Rows"] <= 10 for node in scans)
