@@ -33,9 +33,9 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests on a real server."""
+    """Run the tests, in several processes, each on a real server of its own."""
     session.install("-q", "-e", ".[tests]")
-    session.run("pytest", *session.posargs)
+    session.run("pytest", "-n", "auto", "--maxprocesses", "4", *session.posargs)
 
 
 @nox.session

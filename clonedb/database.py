@@ -13,7 +13,13 @@ from psycopg_pool import AsyncConnectionPool
 
 from clonedb import queries, resources
 from clonedb.adapters import ADAPTERS
-from clonedb.errors import ClonedbError, DatabaseClosed, NotMigrated, ServerTooOld
+from clonedb.errors import (
+    ClonedbError,
+    DatabaseClosed,
+    NotMigrated,
+    PermissionDenied,
+    ServerTooOld,
+)
 from clonedb.lanes.lane import Connection, Context
 from clonedb.lanes.pool import PoolLane, make_pool
 from clonedb.scope import DatabaseScope
@@ -24,6 +30,10 @@ OLDEST_SERVER: Final = 150_000  # PostgreSQL 15, as libpq counts
 
 # Attaching a month waits for open writers, so it must not become urgent.
 MONTHS_AHEAD_WARNING: Final = 2
+
+
+# The migration from which on the logins may read the list of those that are applied.
+_READABLE_FROM: Final = "0019_grant_migrations_table"
 
 
 class PoolStatistics(msgspec.Struct, frozen=True):
@@ -160,6 +170,9 @@ class Database(DatabaseScope):
             rows = await self.all(queries.database.applied_migrations, _Applied)
         except NotMigrated:
             return shipped
+        except PermissionDenied:
+            # At least these: the first of them lets the logins read which are applied.
+            return shipped[shipped.index(_READABLE_FROM) :]
         applied = {row.migration_id for row in rows}
         return [migration for migration in shipped if migration not in applied]
 

@@ -1,29 +1,29 @@
 """Every error that clonedb raises.
 
-    ClonedbError
-    ├── InvalidInput            the caller's arguments; nothing was sent or nothing was stored
-    ├── NotFound                a `get_*` or a write named a row that does not exist for this user
-    ├── AlreadyExists           the id, or what must be unique, is taken
-    ├── StillReferenced         a hard delete of something that other rows need
-    ├── InvalidTransition       the session's state does not allow this
-    ├── SessionEnded            the session has ended: it takes no turns and moves no more
-    ├── ClaimLost               the document that a worker had claimed is no longer its own
-    ├── PermissionDenied        the login, or row-level security, refuses
-    ├── PartitionMissing        no partition for that month
-    ├── ConcurrencyConflict     serialization failure, deadlock or lock timeout: safe to try again
-    ├── TransactionAborted      an earlier statement of the transaction failed
-    ├── Timeout                 the statement took longer than it was given
-    ├── Unavailable             no server, no connection in time, or it went away
-    │   ├── OutcomeUnknown      it went away after a write was sent: it may have been stored
-    │   ├── ServerTooOld        PostgreSQL older than 15
-    │   └── DatabaseClosed      the Database was closed, or not opened yet
-    ├── NotMigrated             the schema lacks migrations that this release needs
-    ├── MigrationError          a migration could not be applied
-    │   ├── MigrationDrift      an applied migration was edited afterwards
-    │   └── MigrationLocked     another deployer holds the lock
-    ├── QueryFileError          a `.sql` file cannot be loaded
-    ├── EmbeddedError           the embedded server cannot be started or stopped
-    └── UnexpectedDatabaseError anything else that PostgreSQL reports
+ClonedbError
+├── InvalidInput            the caller's arguments; nothing was sent or nothing was stored
+├── NotFound                a `get_*` or a write named a row that does not exist for this user
+├── AlreadyExists           the id, or what must be unique, is taken
+├── StillReferenced         a hard delete of something that other rows need
+├── InvalidTransition       the session's state does not allow this
+├── SessionEnded            the session has ended: it takes no turns and moves no more
+├── ClaimLost               the document that a worker had claimed is no longer its own
+├── PermissionDenied        the login, or row-level security, refuses
+├── PartitionMissing        no partition for that month
+├── ConcurrencyConflict     serialization failure, deadlock or lock timeout: safe to try again
+├── TransactionAborted      an earlier statement of the transaction failed
+├── Timeout                 the statement took longer than it was given
+├── Unavailable             no server, no connection in time, or it went away
+│   ├── OutcomeUnknown      it went away after a write was sent: it may have been stored
+│   ├── ServerTooOld        PostgreSQL older than 15
+│   └── DatabaseClosed      the Database was closed, or not opened yet
+├── NotMigrated             the schema lacks migrations that this release needs
+├── MigrationError          a migration could not be applied
+│   ├── MigrationDrift      an applied migration was edited afterwards
+│   └── MigrationLocked     another deployer holds the lock
+├── QueryFileError          a `.sql` file cannot be loaded
+├── EmbeddedError           the embedded server cannot be started or stopped
+└── UnexpectedDatabaseError anything else that PostgreSQL reports
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, LiteralString, NamedTuple
 
 import psycopg
 import pytest
@@ -39,6 +39,9 @@ from clonedb.resources import sql_directory
 from clonedb.scope import DatabaseScope
 
 SUPERUSER = "clonedb_superuser"
+
+# It moves whenever a transaction of the server has written.
+_NEXT_TRANSACTION: Final = "SELECT pg_snapshot_xmax(pg_current_snapshot())"
 
 
 class IsolatedDatabase(NamedTuple):
@@ -120,31 +123,37 @@ class _SharedDatabase:
         setup = sql_directory() / "setup"
         self._empty_tables = (setup / "empty_tables.sql").read_bytes()
         self._fingerprint = (setup / "fingerprint.sql").read_bytes()
+        self._connection: Any = None
         self._make()
 
     def _make(self) -> None:
         self.drop()
         self._server.create_database(self.database.name, template=self._template)
         _give_to_owner(self.database.dsn(SUPERUSER), self.database.name)
-        with self._connect() as connection:
-            self._made = connection.execute(self._fingerprint).fetchone()
+        self._connection = psycopg.connect(self.database.dsn(SUPERUSER), autocommit=True)
+        self._made = self._value(self._fingerprint)
+        self._newest = self._value(_NEXT_TRANSACTION)
 
     def clean(self) -> None:
         """Empty the tables, or make the database anew where its schema has changed."""
         try:
-            with self._connect() as connection:
-                connection.execute(self._empty_tables)
-                present = connection.execute(self._fingerprint).fetchone()
+            if self._value(_NEXT_TRANSACTION) == self._newest:
+                return  # nobody has written anything
+            self._connection.execute(self._empty_tables)
+            if self._value(self._fingerprint) == self._made:
+                self._newest = self._value(_NEXT_TRANSACTION)
+                return
         except psycopg.Error:
-            present = None
-        if present != self._made:
-            self._make()
+            pass  # the test has broken it, or its connection
+        self._make()
 
     def drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
         self._server.drop_database(self.database.name)
 
-    def _connect(self) -> psycopg.Connection[Any]:
-        return psycopg.connect(self.database.dsn(SUPERUSER), autocommit=True)
+    def _value(self, query: LiteralString | bytes) -> Any:
+        return self._connection.execute(query).fetchone()
 
 
 @pytest.fixture(scope="session")

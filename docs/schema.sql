@@ -2767,6 +2767,7 @@ CREATE TABLE clonedb.knowledge_documents (
     error_message text,
     claimed_at timestamp with time zone,
     claimed_by text,
+    lease_expires_at timestamp with time zone,
     attempts integer DEFAULT 0 NOT NULL,
     storage_path text,
     vector_ids text[] DEFAULT '{}'::text[] NOT NULL,
@@ -2777,7 +2778,6 @@ CREATE TABLE clonedb.knowledge_documents (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     deleted_at timestamp with time zone,
-    lease_expires_at timestamp with time zone,
     CONSTRAINT knowledge_documents_attempts_is_not_negative CHECK ((attempts >= 0)),
     CONSTRAINT knowledge_documents_author_is_short CHECK ((char_length(author) <= 500)),
     CONSTRAINT knowledge_documents_chunk_count_is_not_negative CHECK ((chunk_count >= 0)),
@@ -2929,6 +2929,13 @@ COMMENT ON COLUMN clonedb.knowledge_documents.claimed_by IS 'The worker that too
 
 
 --
+-- Name: COLUMN knowledge_documents.lease_expires_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.knowledge_documents.lease_expires_at IS 'When the claim ends by itself, and the document may be claimed again; NULL when not claimed.';
+
+
+--
 -- Name: COLUMN knowledge_documents.attempts; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -2999,13 +3006,6 @@ COMMENT ON COLUMN clonedb.knowledge_documents.deleted_at IS 'When it was deleted
 
 
 --
--- Name: COLUMN knowledge_documents.lease_expires_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
---
-
-COMMENT ON COLUMN clonedb.knowledge_documents.lease_expires_at IS 'When the claim ends by itself, and the document may be claimed again; NULL when not claimed.';
-
-
---
 -- Name: llm_response_cache; Type: TABLE; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -3015,12 +3015,12 @@ CREATE UNLOGGED TABLE clonedb.llm_response_cache (
     response text NOT NULL,
     provider text NOT NULL,
     generation bigint DEFAULT 0 NOT NULL,
+    document_ids uuid[] DEFAULT '{}'::uuid[] NOT NULL,
     tags text[] DEFAULT '{}'::text[] NOT NULL,
     hit_count bigint DEFAULT 0 NOT NULL,
     expires_at timestamp with time zone NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    document_ids uuid[] DEFAULT '{}'::uuid[] NOT NULL,
     CONSTRAINT llm_response_cache_document_ids_are_few CHECK (((cardinality(document_ids) <= 10000) AND (array_position(document_ids, NULL::uuid) IS NULL))),
     CONSTRAINT llm_response_cache_hit_count_is_not_negative CHECK ((hit_count >= 0)),
     CONSTRAINT llm_response_cache_key_is_a_digest CHECK ((octet_length(key) = 32)),
@@ -3078,6 +3078,13 @@ COMMENT ON COLUMN clonedb.llm_response_cache.generation IS 'Of the fill: one tha
 
 
 --
+-- Name: COLUMN llm_response_cache.document_ids; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.llm_response_cache.document_ids IS 'The documents that the answer was made from, so that a changed one drops it.';
+
+
+--
 -- Name: COLUMN llm_response_cache.tags; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -3110,13 +3117,6 @@ COMMENT ON COLUMN clonedb.llm_response_cache.created_at IS 'When it was first st
 --
 
 COMMENT ON COLUMN clonedb.llm_response_cache.updated_at IS 'When it was last stored again.';
-
-
---
--- Name: COLUMN llm_response_cache.document_ids; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
---
-
-COMMENT ON COLUMN clonedb.llm_response_cache.document_ids IS 'The documents that the answer was made from, so that a changed one drops it.';
 
 
 --
@@ -5796,6 +5796,13 @@ GRANT SELECT(claimed_by) ON TABLE clonedb.knowledge_documents TO clonedb_readonl
 
 
 --
+-- Name: COLUMN knowledge_documents.lease_expires_at; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT(lease_expires_at) ON TABLE clonedb.knowledge_documents TO clonedb_readonly;
+
+
+--
 -- Name: COLUMN knowledge_documents.attempts; Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -5835,13 +5842,6 @@ GRANT SELECT(updated_at) ON TABLE clonedb.knowledge_documents TO clonedb_readonl
 --
 
 GRANT SELECT(deleted_at) ON TABLE clonedb.knowledge_documents TO clonedb_readonly;
-
-
---
--- Name: COLUMN knowledge_documents.lease_expires_at; Type: ACL; Schema: clonedb; Owner: clonedb_owner
---
-
-GRANT SELECT(lease_expires_at) ON TABLE clonedb.knowledge_documents TO clonedb_readonly;
 
 
 --

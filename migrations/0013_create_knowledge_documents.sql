@@ -54,6 +54,7 @@ CREATE TABLE clonedb.knowledge_documents (
     error_message text,
     claimed_at timestamptz,
     claimed_by text,
+    lease_expires_at timestamptz,
     attempts integer NOT NULL DEFAULT 0,
     storage_path text,
     vector_ids text[] NOT NULL DEFAULT '{}',
@@ -112,6 +113,10 @@ CREATE TABLE clonedb.knowledge_documents (
     CONSTRAINT knowledge_documents_claimed_by_is_short CHECK (
         char_length(claimed_by) BETWEEN 1 AND 200
     ),
+    CONSTRAINT knowledge_documents_lease_is_of_a_claim CHECK (
+        lease_expires_at IS NULL
+        OR (status = 'processing' AND claimed_by IS NOT NULL AND isfinite(lease_expires_at))
+    ),
     CONSTRAINT knowledge_documents_attempts_is_not_negative CHECK (attempts >= 0),
     CONSTRAINT knowledge_documents_storage_path_is_short CHECK (
         char_length(storage_path) BETWEEN 1 AND 1024
@@ -154,10 +159,12 @@ COMMENT ON COLUMN clonedb.knowledge_documents.status IS
 COMMENT ON COLUMN clonedb.knowledge_documents.error_message IS
 'Why processing failed; NULL in any other state.';
 COMMENT ON COLUMN clonedb.knowledge_documents.claimed_at IS
-'When a worker took it; a lease is counted from here.';
+'When a worker took it; stays with the one that finished it.';
 COMMENT ON COLUMN clonedb.knowledge_documents.claimed_by IS 'The worker that took it.';
+COMMENT ON COLUMN clonedb.knowledge_documents.lease_expires_at IS
+'When the claim ends by itself, and the document may be claimed again; NULL when not claimed.';
 COMMENT ON COLUMN clonedb.knowledge_documents.attempts IS
-'How often it was claimed; a worker may finish only the attempt that it was given.';
+'How often it was claimed. It only grows: with claimed_by it tells a claim from every later one.';
 COMMENT ON COLUMN clonedb.knowledge_documents.storage_path IS 'Where the file is stored.';
 COMMENT ON COLUMN clonedb.knowledge_documents.vector_ids IS
 'The ids of its pieces in the vector index.';
@@ -191,11 +198,11 @@ WHERE status = 'pending' AND deleted_at IS NULL;
 COMMENT ON INDEX clonedb.knowledge_documents_pending IS
 'The queue: what no worker has claimed, oldest first, across users.';
 
-CREATE INDEX knowledge_documents_processing
-ON clonedb.knowledge_documents (claimed_at, id)
+CREATE INDEX knowledge_documents_leases
+ON clonedb.knowledge_documents (lease_expires_at, id)
 WHERE status = 'processing' AND deleted_at IS NULL;
-COMMENT ON INDEX clonedb.knowledge_documents_processing IS
-'Claims by age, to take back those whose worker is gone.';
+COMMENT ON INDEX clonedb.knowledge_documents_leases IS
+'Claims by their end, to hand out again those whose worker is gone.';
 
 CREATE INDEX knowledge_documents_search ON clonedb.knowledge_documents USING gin (search)
 WHERE deleted_at IS NULL;
@@ -226,6 +233,7 @@ GRANT SELECT (
     status,
     claimed_at,
     claimed_by,
+    lease_expires_at,
     attempts,
     uploaded_at,
     processed_at,

@@ -166,6 +166,7 @@ CREATE UNLOGGED TABLE clonedb.llm_response_cache (
     response text NOT NULL,
     provider text NOT NULL,
     generation bigint NOT NULL DEFAULT 0,
+    document_ids uuid[] NOT NULL DEFAULT '{}',
     tags text[] NOT NULL DEFAULT '{}',
     hit_count bigint NOT NULL DEFAULT 0,
     expires_at timestamptz NOT NULL,
@@ -178,6 +179,10 @@ CREATE UNLOGGED TABLE clonedb.llm_response_cache (
         provider IN (
             'gpt-4-turbo', 'gpt-3.5-turbo', 'claude-3-opus', 'claude-3-sonnet', 'llama-3-70b'
         )
+    ),
+    CONSTRAINT llm_response_cache_document_ids_are_few CHECK (
+        cardinality(document_ids) <= 10000
+        AND array_position(document_ids, NULL) IS NULL
     ),
     CONSTRAINT llm_response_cache_tags_are_few CHECK (
         cardinality(tags) <= 100
@@ -194,6 +199,8 @@ COMMENT ON COLUMN clonedb.llm_response_cache.response IS 'The answer, at most 1 
 COMMENT ON COLUMN clonedb.llm_response_cache.provider IS 'The language model that gave it.';
 COMMENT ON COLUMN clonedb.llm_response_cache.generation IS
 'Of the fill: one that began before an invalidation is not stored after it.';
+COMMENT ON COLUMN clonedb.llm_response_cache.document_ids IS
+'The documents that the answer was made from, so that a changed one drops it.';
 COMMENT ON COLUMN clonedb.llm_response_cache.tags IS
 'Words that entries are dropped by, at most 100.';
 COMMENT ON COLUMN clonedb.llm_response_cache.hit_count IS

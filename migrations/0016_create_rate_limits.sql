@@ -33,7 +33,7 @@ CREATE TABLE clonedb.rate_limit_rules (
         capacity >= 1 AND capacity <= 1000000000
     ),
     CONSTRAINT rate_limit_rules_refill_per_second_is_plausible CHECK (
-        refill_per_second > 0 AND refill_per_second <= 1000000000
+        refill_per_second = 0 OR (refill_per_second >= 1e-9 AND refill_per_second <= 1000000000)
     )
 );
 
@@ -49,7 +49,8 @@ COMMENT ON COLUMN clonedb.rate_limit_rules.endpoint IS
 COMMENT ON COLUMN clonedb.rate_limit_rules.capacity IS
 'Tokens in a full bucket: the most at once.';
 COMMENT ON COLUMN clonedb.rate_limit_rules.refill_per_second IS
-'Tokens that come back in a second: the most in the long run.';
+'Tokens that come back in a second: the most in the long run. With 0 what is taken is gone until a
+reset.';
 COMMENT ON COLUMN clonedb.rate_limit_rules.created_at IS 'When the rule was made.';
 COMMENT ON COLUMN clonedb.rate_limit_rules.updated_at IS 'When it last changed.';
 
@@ -118,7 +119,10 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON clonedb.rate_limit_buckets TO clonedb_wo
 GRANT SELECT (user_id, scope, endpoint, tokens, refilled_at) ON clonedb.rate_limit_buckets
 TO clonedb_readonly;
 
-CREATE TABLE clonedb.rate_limits (
+-- UNLOGGED too: counts are written in the statement that takes tokens. Logged, its commit would wait
+-- for the disk with everybody's bucket locked, and whoever is denied a million times would write a
+-- million times to the log. What has to survive a crash is in daily_usage.
+CREATE UNLOGGED TABLE clonedb.rate_limits (
     user_id uuid NOT NULL,
     endpoint text NOT NULL,
     window_start timestamptz NOT NULL,
@@ -135,10 +139,11 @@ CREATE TABLE clonedb.rate_limits (
 ) WITH (fillfactor = 70);
 
 COMMENT ON TABLE clonedb.rate_limits IS
-'How many requests of a user were admitted and denied, by endpoint and window of time.';
+'How many requests of a user were admitted and denied, by endpoint and minute. Empty after a crash,
+like the buckets.';
 COMMENT ON COLUMN clonedb.rate_limits.user_id IS 'The user who asked.';
 COMMENT ON COLUMN clonedb.rate_limits.endpoint IS 'What was called.';
-COMMENT ON COLUMN clonedb.rate_limits.window_start IS 'When the window begins.';
+COMMENT ON COLUMN clonedb.rate_limits.window_start IS 'The minute that is counted.';
 COMMENT ON COLUMN clonedb.rate_limits.request_count IS 'Requests admitted in the window.';
 COMMENT ON COLUMN clonedb.rate_limits.denied_count IS 'Requests denied in the window.';
 COMMENT ON COLUMN clonedb.rate_limits.created_at IS 'When the first request was counted.';

@@ -43,7 +43,7 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Keep the temporary directory.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Start a server, hold conversations, load many more, and show what came of it.
+    """Start a server, hold conversations, read documents, and show what came of it.
 
     Without --data it works in a temporary directory, and takes it away.
     """

@@ -1,7 +1,7 @@
 """The demonstration: a server, the schema, conversations held and loaded, and what came of it.
 
 `run` starts the embedded server and returns a DemoReport, every figure of which was read from the
-database or measured; `demo_picture` draws it.
+database or measured; `picture` draws it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import statistics
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -20,20 +20,19 @@ import msgspec
 
 from clonedb import migrate
 from clonedb.database import Database
+from clonedb.demo.answers import ask_twice
+from clonedb.demo.limits import run_into_limits
+from clonedb.demo.models import make_models
 from clonedb.demo.people import Person, people
-from clonedb.demo.service import Held, Move, Service
+from clonedb.demo.reading import read_documents
+from clonedb.demo.refusals import repeat, try_what_is_refused
+from clonedb.demo.report import DemoReport, LiveFigures, PersonFigures, ServerFacts, Transcript
+from clonedb.demo.service import Held, Service
+from clonedb.demo.trail import read_trail, record
 from clonedb.embedded import EmbeddedServer
-from clonedb.errors import ClonedbError, InvalidTransition, NotFound
 from clonedb.ids import new_id
 from clonedb.loading.conversations import Conversation
 from clonedb.loading.load import CONNECTIONS, LoadProgress, LoadReport, load
-from clonedb.repositories.conversation_sessions import (
-    ConversationSession,
-    ProviderStatistics,
-    SessionStatistics,
-)
-from clonedb.repositories.conversation_turns import ConversationTurn
-from clonedb.repositories.statistics import SystemTotals
 from clonedb.repositories.writing import found
 
 # Enough for turns per second to mean something, and done in about a second.
@@ -44,81 +43,6 @@ _BULK_USERS: Final = 8
 _CALLERS: Final = 10
 
 OnStep = Callable[[str, int, int | None], None]
-
-
-class ServerFacts(msgspec.Struct, frozen=True):
-    """The server that the demonstration ran on; `kept` if its data outlives it."""
-
-    version: str
-    data_directory: str
-    kept: bool
-    start_seconds: float
-    migrations: int
-    migrate_seconds: float
-
-
-class PersonFigures(msgspec.Struct, frozen=True):
-    """One person, and what the database says about their conversations."""
-
-    name: str
-    talks_with: str
-    statistics: SessionStatistics
-
-
-class LiveFigures(msgspec.Struct, frozen=True):
-    """The conversations that were held turn by turn, all at once; times of single calls."""
-
-    people: list[PersonFigures]
-    conversations: int
-    turns: int
-    calls: int
-    seconds: float
-    median_call_ms: float
-    moves: list[Move]
-
-
-class Transcript(msgspec.Struct, frozen=True):
-    """A conversation as it was read back."""
-
-    name: str
-    session: ConversationSession
-    turns: list[ConversationTurn]
-
-
-class Refusals(msgspec.Struct, frozen=True):
-    """What one person got of another's session, and what else was refused.
-
-    `reader_found` is None when the session does not exist for the reader, as it should be.
-    """
-
-    owner: str
-    reader: str
-    reader_found: ConversationSession | None
-    reader_recording: str
-    app_without_user: SystemTotals
-    leap: str
-
-
-class RepeatedTurn(msgspec.Struct, frozen=True):
-    """A turn that was sent once more after its session had ended."""
-
-    turn_number: int
-    turns_before: int
-    turns_after: int
-
-
-class DemoReport(msgspec.Struct, frozen=True):
-    """All that the demonstration found."""
-
-    server: ServerFacts
-    live: LiveFigures
-    bulk: LoadReport
-    totals: SystemTotals
-    providers: list[ProviderStatistics]
-    transcript: Transcript
-    refusals: Refusals
-    repeated: RepeatedTurn
-    seconds: float
 
 
 def run(
@@ -172,24 +96,36 @@ async def _demonstrate(
         Database(server.dsn("clonedb_app"), minimum_connections=_CALLERS) as app,
         Database(server.dsn("clonedb_worker"), maximum_connections=CONNECTIONS) as worker,
     ):
+        since = datetime.now(UTC)
         cast = people()
         live, held = await _hold(app, cast, on_step)
+        users = list({one.user.id: one.user for one in held}.values())
+        on_step("making voices and faces", 0, None)
+        models = await make_models(app, users)
+        on_step("reading documents", 0, None)
+        documents = await read_documents(app, worker, users)
         bulk = await _load_copies(worker, cast, on_step)
         on_step("reading back", 0, None)
         owner, reader = held[0], held[-1]
-        transcript = await app.as_user(owner.user.id).conversation_sessions.with_turns(
-            owner.session.id
+        read = found(
+            await app.as_user(owner.user.id).conversation_sessions.with_turns(owner.session.id),
+            "session",
+            owner.session.id,
         )
-        read = found(transcript, "session", owner.session.id)
         return DemoReport(
             server=facts,
             live=live,
+            models=models,
+            documents=documents,
+            cache=await ask_twice(app, worker, owner, reader, read.turns[-2]),
+            limits=await run_into_limits(app, worker, owner.user, read.turns),
             bulk=bulk,
             totals=await worker.statistics.totals(),
             providers=await worker.statistics.by_provider(),
             transcript=Transcript(owner.user.name or "", read.session, read.turns),
-            refusals=await _try_what_is_refused(app, owner, reader),
-            repeated=await _repeat(app, owner),
+            refusals=await try_what_is_refused(app, owner, reader),
+            repeated=await repeat(app, owner),
+            audit=await read_trail(app, worker, owner.user, reader.user, since),
             seconds=time.perf_counter() - started,
         )
 
@@ -210,6 +146,8 @@ async def _hold(
         )
     )
     seconds = time.perf_counter() - started
+    for one in held:
+        await record(app.as_user(one.user.id), "conversation.hold", f"session/{one.session.id}")
     figures = [
         PersonFigures(
             user.name or "",
@@ -255,39 +193,3 @@ def _write_copies(path: Path, conversations: list[Conversation]) -> None:
 
 def _last_month() -> date:
     return (datetime.now(UTC).replace(day=1) - timedelta(days=1)).date()
-
-
-async def _try_what_is_refused(app: Database, owner: Held, reader: Held) -> Refusals:
-    """Another person's session, by both walls; and a leap that the state machine has not."""
-    others = app.as_user(reader.user.id).conversation_sessions
-    session = owner.session
-    own = app.as_user(owner.user.id).conversation_sessions
-    fresh = await own.start()
-    leap = await _refusal(own.transition(fresh.id, "speaking"), InvalidTransition)
-    await own.hard_delete(fresh.id)
-    return Refusals(
-        owner=owner.user.name or "",
-        reader=reader.user.name or "",
-        reader_found=await others.find_by_id(session.id),
-        reader_recording=await _refusal(others.record_turn(session.id, reader.last_turn), NotFound),
-        # No predicate names a user here: row-level security alone stands before the rows.
-        app_without_user=await app.statistics.totals(),
-        leap=leap,
-    )
-
-
-async def _refusal(call: Awaitable[object], expected: type[ClonedbError]) -> str:
-    """The name of the error that the call raises, or that it was not refused."""
-    try:
-        await call
-    except expected:
-        return expected.__name__
-    return "not refused"
-
-
-async def _repeat(app: Database, held: Held) -> RepeatedTurn:
-    """Send the last turn once more, as a service does whose connection was lost."""
-    sessions = app.as_user(held.user.id).conversation_sessions
-    turn = await sessions.record_turn(held.session.id, held.last_turn, state="speaking")
-    after = await sessions.get_by_id(held.session.id)
-    return RepeatedTurn(turn.turn_number, held.session.total_turns, after.total_turns)

@@ -12,11 +12,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+from psycopg.rows import dict_row
 
+from clonedb.database import Database
+from clonedb.demo.papers import papers
 from clonedb.demo.people import CONVERSATIONS, people
+from clonedb.demo.workers import Desk, Reader
+from clonedb.embedded import EmbeddedServer
 from clonedb.loading.conversations import ConversationFile, GoodLine
 from clonedb.repositories.conversation_turns import ConversationTurn
+from clonedb.repositories.knowledge_documents import NewDocument
+from clonedb.repositories.users import SignUp
+from clonedb.testing import SUPERUSER
 
 COMMAND = (sys.executable, "-c", "from clonedb.cli import main; main()", "demo")
 
@@ -55,6 +64,42 @@ def figures(lasting_directory: Path) -> dict[str, Any]:
     return report
 
 
+# What the database holds after one demonstration, as one row, by SQL of the test's own.
+STORED = """
+SELECT
+    (SELECT count(*) FROM clonedb.voice_models) AS voices,
+    (SELECT count(*) FROM clonedb.voice_models WHERE is_active) AS active_voices,
+    (SELECT count(*) FROM clonedb.face_models WHERE is_active) AS active_faces,
+    (SELECT count(*) FROM clonedb.knowledge_documents) AS documents,
+    (SELECT count(*) FROM clonedb.knowledge_documents WHERE status = 'failed') AS failed,
+    (SELECT sum(cardinality(vector_ids)) FROM clonedb.knowledge_documents)::integer AS vectors,
+    (SELECT json_object_agg(claimed_by, documents) FROM (
+        SELECT claimed_by, count(*) AS documents FROM clonedb.knowledge_documents GROUP BY 1
+    ) AS one) AS readers,
+    (SELECT count(*) FROM clonedb.embedding_cache) AS embeddings,
+    (SELECT sum(hit_count) FROM clonedb.embedding_cache)::integer AS embedding_hits,
+    (SELECT count(*) FROM clonedb.llm_response_cache) AS responses,
+    (SELECT json_build_array(sum(request_count), sum(denied_count))
+        FROM clonedb.rate_limits WHERE endpoint = 'demo/train-voice') AS trained,
+    (SELECT sum(conversation_seconds) FROM clonedb.daily_usage)::float8 AS used_seconds,
+    (SELECT json_object_agg(action, json_build_array(entries, failures)) FROM (
+        SELECT action, count(*) AS entries, count(*) FILTER (WHERE result = 'failure') AS failures
+        FROM clonedb.audit_logs GROUP BY 1
+    ) AS one) AS actions
+"""
+
+
+@pytest.fixture(scope="module")
+def stored(figures: dict[str, Any], lasting_directory: Path) -> dict[str, Any]:
+    with (
+        EmbeddedServer(lasting_directory) as server,
+        psycopg.connect(server.dsn(SUPERUSER), row_factory=dict_row) as connection,
+    ):
+        row = connection.execute(STORED).fetchone()
+    assert row is not None
+    return row
+
+
 def test_every_conversation_written_for_it_is_read_and_has_its_person() -> None:
     with ConversationFile(CONVERSATIONS) as file:
         lines = list(file)
@@ -62,6 +107,18 @@ def test_every_conversation_written_for_it_is_read_and_has_its_person() -> None:
     held = [one.id for person in people() for one in person.conversations]
     assert len(held) == len(lines) == 12
     assert all(person.conversations for person in people())
+
+
+def test_whatever_a_conversation_cites_is_one_of_its_persons_papers() -> None:
+    given = {(paper.owner, paper.filename) for paper in papers()}
+    assert len(given) == len(papers()) == 15
+    cited = {
+        (one.id.split("/")[0], source)
+        for person in people()
+        for one in person.conversations
+        for source in one.services
+    }
+    assert cited < given
 
 
 def test_it_draws_everything_it_promises_without_colours_in_80_columns(printed: str) -> None:
@@ -81,11 +138,30 @@ def test_it_draws_everything_it_promises_without_colours_in_80_columns(printed: 
         "0 users, 0 sessions of 1,212",
         "InvalidTransition",
         "still turn 5 of 5, stored once",
+        "36 activations, 24 of them at once: one active voice each",
+        "15 documents read by 3 workers",
+        "37 vectors, 0 waiting",
+        "worker 0 fell silent with it",
+        "failed: there is no text in the picture",
+        "Rosa  cinnamon or crumbs",
+        "[crumbs] in butter with [cinnamon]",
+        "[lentes] se limpian",
+        "nothing: it is in documents of others",
+        "Rosa asks again                      a hit in",
+        "1 answer dropped; then a miss",
+        "3 allowed, 9 denied; again in",
+        "over_quota",
+        "voice_model.activate      ██████████ 36",
+        "does not exist for Oskar",
         "removed now",
     ):
-        assert promised in printed
+        assert _on_one_line(promised) in _on_one_line(printed)
     assert "\x1b" not in printed
     assert max(map(len, printed.splitlines())) <= 80
+
+
+def _on_one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def test_the_temporary_directory_is_gone_afterwards(printed: str) -> None:
@@ -136,8 +212,118 @@ def test_another_person_gets_nothing_and_a_repeated_turn_is_stored_once(
     assert repeated["turns_before"] == repeated["turns_after"] == repeated["turn_number"]
 
 
+def test_one_voice_of_everybody_is_active_and_the_one_before_is_not(
+    figures: dict[str, Any], stored: dict[str, Any]
+) -> None:
+    made = figures["models"]["people"]
+    assert [one["name"] for one in made] == [one["name"] for one in figures["live"]["people"]]
+    for one in made:
+        assert one["voice"]["is_active"] is one["face"]["is_active"] is True
+        assert one["voice_before"]["is_active"] is False
+        assert one["voice"]["quality_score"] > one["voice_before"]["quality_score"]
+        assert one["active_voices"] == 1
+    assert (stored["voices"], stored["active_voices"], stored["active_faces"]) == (12, 6, 6)
+
+
+def test_every_document_is_read_by_one_worker_although_another_fell_silent(
+    figures: dict[str, Any], stored: dict[str, Any]
+) -> None:
+    read = figures["documents"]
+    pieces = sum(len(paper.pieces) for paper in papers())
+    assert read["documents"] == stored["documents"] == len(papers())
+    assert read["vectors"] == read["embeddings_made"] == pieces
+    assert (stored["vectors"], stored["embeddings"]) == (pieces, pieces)
+    assert read["embeddings_found"] == stored["embedding_hits"] > 0
+    finished = {
+        one["worker"]: one["completed"] + one["failed"]
+        for one in read["workers"]
+        if one["completed"] + one["failed"]
+    }
+    assert finished == stored["readers"]
+    assert sum(one["failed"] for one in read["workers"]) == stored["failed"] == 1
+    assert read["failures"] == [
+        {"filename": "kitchen-wall-1966.jpg", "error_message": "there is no text in the picture"}
+    ]
+    lost = read["lost"]
+    assert (lost["attempts"], lost["late_answer"]) == (2, "ClaimLost")
+    assert lost["finished_by"] in finished
+    assert (read["queue"]["pending"], read["queue"]["processing"]) == (0, 0)
+    statistics = [one["statistics"] for one in read["people"]]
+    assert sum(one["documents"] for one in statistics) == len(papers())
+    assert sum(one["chunks"] for one in statistics) == pieces
+
+
+def test_a_search_finds_ones_own_documents_best_first_and_nothing_of_others(
+    figures: dict[str, Any],
+) -> None:
+    rosa, joaquin, oskar = figures["documents"]["searches"]
+    assert [one["document"]["filename"] for one in rosa["matches"]] == [
+        "letters-1974.pdf",
+        "recipe-notebook.pdf",
+    ]
+    assert {one["document"]["language"] for one in joaquin["matches"]} == {"english", "spanish"}
+    for search in (rosa, joaquin):
+        ranks = [one["rank"] for one in search["matches"]]
+        assert ranks == sorted(ranks, reverse=True)
+        assert all("⟦" in one["snippet"] for one in search["matches"])
+    assert (oskar["question"], oskar["matches"]) == ("cinnamon", [])
+
+
+def test_an_answer_is_cached_for_its_owner_until_a_source_changes(
+    figures: dict[str, Any], stored: dict[str, Any]
+) -> None:
+    cache = figures["cache"]
+    looks = ("first", "second", "reader_lookup", "after_change")
+    assert [cache[look]["hit"] for look in looks] == [False, True, False, False]
+    assert cache["stored"] is cache["same_answer"] is True
+    assert (cache["dropped"], stored["responses"]) == (1, 0)
+    held = {one["cache"]: (one["entries"], one["hits"]) for one in cache["caches"]}
+    assert held["llm_response"] == (1, 1)
+    assert held["embedding"] == (stored["embeddings"], stored["embedding_hits"])
+
+
+def test_of_calls_at_once_as_many_are_allowed_as_the_rule_says(
+    figures: dict[str, Any], stored: dict[str, Any]
+) -> None:
+    limits = figures["limits"]
+    assert limits["rule"]["capacity"] == limits["allowed"] == 3
+    assert (limits["calls"], limits["denied"]) == (12, 9)
+    assert limits["denied_last"]["allowed"] is False
+    assert 0 < limits["denied_last"]["retry_after"] <= 600
+    counted = limits["statistics"]
+    # PostgreSQL counts admitted and denied apart.
+    assert [counted["request_count"], counted["denied_count"]] == stored["trained"] == [3, 9]
+    assert limits["talked"]["allowed"] is True
+    assert limits["talked_seconds"] == stored["used_seconds"]
+    assert (limits["too_long"]["allowed"], limits["too_long"]["reason"]) == (False, "over_quota")
+
+
+def test_the_trail_has_an_entry_for_every_deed_and_is_its_owners(
+    figures: dict[str, Any], stored: dict[str, Any]
+) -> None:
+    audit = figures["audit"]
+    counted = {one["action"]: [one["entries"], one["failures"]] for one in audit["actions"]}
+    assert counted == stored["actions"]
+    assert counted == {
+        "voice_model.activate": [figures["models"]["activations"], 0],
+        "face_model.activate": [6, 0],
+        "document.upload": [15, 0],
+        "document.process": [15, 1],
+        "document.search": [3, 0],
+        "conversation.hold": [figures["live"]["conversations"], 0],
+        "voice_model.train": [12, figures["limits"]["denied"]],
+        "conversation.extend": [1, 1],
+        "conversation_turn.record": [1, 1],
+    }
+    assert audit["statistics"]["entries"] == sum(entries for entries, _ in counted.values())
+    assert audit["statistics"]["subjects"] == len(people())
+    assert 0 < audit["owner_entries"] < audit["statistics"]["entries"]
+    assert audit["owner_last"] is not None
+    assert audit["reader_found"] is None
+
+
 def test_a_second_run_on_the_same_data_finds_its_people_and_adds_conversations(
-    figures: dict[str, Any], lasting_directory: Path
+    figures: dict[str, Any], stored: dict[str, Any], lasting_directory: Path
 ) -> None:
     completed = run("--json", "--data", lasting_directory, temporary=lasting_directory)
     again = json.loads(completed.stdout)
@@ -146,6 +332,27 @@ def test_a_second_run_on_the_same_data_finds_its_people_and_adds_conversations(
     assert again["totals"]["users"] == figures["totals"]["users"]
     assert again["totals"]["turns"] == 2 * figures["totals"]["turns"]
     assert again["bulk"]["turns_already_stored"] == 0
+    assert again["documents"]["documents"] == stored["documents"]
+    assert again["documents"]["lost"]["late_answer"] == "ClaimLost"
+    assert again["documents"]["queue"]["pending"] == 0
+    assert again["documents"]["embeddings_made"] == 0
+    counted = {one["action"]: one["entries"] for one in again["audit"]["actions"]}
+    assert counted == {action: entries for action, (entries, _) in stored["actions"].items()}
+    looks = [again["cache"][look]["hit"] for look in ("first", "second", "after_change")]
+    assert looks == [False, True, False]
+    assert (again["limits"]["allowed"], again["limits"]["denied"]) == (3, 9)
+
+
+async def test_documents_of_others_wait_on_for_workers_of_their_own(
+    clonedb_app: Database, clonedb_worker: Database
+) -> None:
+    user = await clonedb_app.users.sign_up(SignUp(email="ada@example.com"))
+    documents = clonedb_app.as_user(user.id).knowledge_documents
+    new = NewDocument(filename="letter.txt", content_type="text/plain", size_bytes=4)
+    waiting = await documents.create(new)
+    await Reader(Desk(clonedb_worker, []), "worker 1").read_all()
+    after = await documents.get_by_id(waiting.id)
+    assert (after.status, after.claimed_by, after.vector_ids) == ("pending", None, [])
 
 
 def test_a_directory_that_is_not_its_own_is_refused_in_one_line(data_directory: Path) -> None:

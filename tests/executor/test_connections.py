@@ -23,6 +23,7 @@ from clonedb import (
     Unavailable,
     User,
     UserPatch,
+    migrate,
 )
 from clonedb.testing import SUPERUSER, IsolatedDatabase
 
@@ -106,6 +107,14 @@ def test_settings_out_of_range_are_refused(options: dict[str, object]) -> None:
 
 async def test_a_database_without_migrations_names_them(empty_database: IsolatedDatabase) -> None:
     with pytest.raises(NotMigrated, match="0001_create_roles"):
+        await Database(empty_database.dsn()).open()
+
+
+async def test_a_database_migrated_half_way_names_what_is_missing_at_least(
+    empty_database: IsolatedDatabase,
+) -> None:
+    migrate.apply(empty_database.dsn("clonedb_migrator"), target="0018_create_audit")
+    with pytest.raises(NotMigrated, match="0019_grant_migrations_table"):
         await Database(empty_database.dsn()).open()
 
 

@@ -1,5 +1,5 @@
 -- Creates the functions that take tokens and say how many are left.
--- depends: 0041_make_window_counts_unlogged
+-- depends: 0020_create_document_search
 -- why: one call decides over all the rules that concern a request, all or none, exactly, and as a
 --   subject that the app login cannot choose: the user is the context's.
 -- phase: before deploy

@@ -1,5 +1,5 @@
 -- Creates the daily quotas, and the function by which a conversation uses one up.
--- depends: 0042_create_token_bucket
+-- depends: 0021_create_token_bucket
 -- why: seconds of conversation are what costs money: the quota is a row, its use durable, and no two
 --   devices of a user can have the same last minute.
 -- phase: before deploy

@@ -1,5 +1,5 @@
 -- Creates the functions that find documents by their words, and choose a document's language.
--- depends: 0020_add_document_leases
+-- depends: 0019_grant_migrations_table
 -- why: the operators of full-text search are not leakproof, so under row-level security they reach
 --   no index. A function of the owner does, and takes its user from the context and nowhere else.
 -- phase: before deploy

@@ -1,0 +1,1 @@
+"""The parts of a picture: conversations, knowledge, and what keeps them safe."""
