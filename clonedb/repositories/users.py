@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from clonedb import queries
-from clonedb.errors import InvalidInput
+from clonedb.errors import AlreadyExists, InvalidInput, TransactionAborted
 from clonedb.ids import check_id
 from clonedb.pages import DEFAULT_LIMIT, Page, filter_arguments, find_page
 from clonedb.repositories.vocabulary import LlmProvider, SubscriptionTier, TtsProvider
@@ -36,6 +36,8 @@ Email = Annotated[str, Meta(min_length=3, max_length=320, pattern=r"^[^@\s]+@[^@
 Traits = Annotated[list[Label], Meta(max_length=100)]
 SpeakingStyle = Annotated[str, Meta(max_length=2_000)]
 Settings = dict[str, Any]
+
+R = TypeVar("R")
 
 
 class User(msgspec.Struct, frozen=True):
@@ -191,7 +193,11 @@ class UserRepository:
         Raises AlreadyExists when the e-mail, in any case, is taken, or the id by other content.
         """
         new = validated(new)
-        stored = await self._scope.one(queries.users.create, User, **columns_of(new))
+        columns = columns_of(new)
+        stored = await self._unless_overtaken(
+            lambda: self._scope.one(queries.users.create, User, **columns),
+            repeatable=new.id is not None,
+        )
         return same_as_stored(new, found(stored, "user", new.id), "user")
 
     async def create_many(self, news: Sequence[NewUser]) -> list[User]:
@@ -199,8 +205,28 @@ class UserRepository:
         if not news:
             return []
         checked = validated_rows(news)
-        stored = await self._scope.all(queries.users.create_many, User, rows=rows_of(checked))
+        rows = rows_of(checked)
+        stored = await self._unless_overtaken(
+            lambda: self._scope.all(queries.users.create_many, User, rows=rows),
+            repeatable=any(new.id is not None for new in checked),
+        )
         return all_same_as_stored(checked, stored, "user")
+
+    async def _unless_overtaken(self, send: Callable[[], Awaitable[R]], *, repeatable: bool) -> R:
+        """What `send` returns; once more where its own repeat was stored at the same moment.
+
+        ON CONFLICT watches the id. A race of two equal users that the e-mail's index notices first
+        is reported as a taken e-mail; the second time, the other is stored and found by its id.
+        """
+        try:
+            return await send()
+        except AlreadyExists as taken:
+            if not repeatable or taken.constraint != "users_email_key_living":
+                raise
+            try:
+                return await send()
+            except TransactionAborted:
+                raise taken from None
 
     async def update(self, id: UUID | str, patch: UserPatch) -> User:
         """Raises NotFound, AlreadyExists for a taken e-mail, InvalidInput for an empty patch."""
