@@ -13,6 +13,8 @@ session; the schema is migrated once, into a template.
                         the schema; `.dsn(role)` for connections of one's own
     clonedb_app         a Database on it, under the login of user-facing services
     clonedb_worker      a Database on it, under the login of background jobs
+    clonedb_person      a user with an active voice and face, a document that can be searched, and a
+                        conversation of two turns, stored through the library
     clonedb_rollback    the worker's scope inside one transaction that is rolled back after the
                         test, for tests whose code opens no connections of its own
     clonedb_copy        a connection to a copy of the template, as pytest-postgresql makes it
@@ -35,6 +37,12 @@ from pytest_postgresql import factories
 from clonedb import migrate
 from clonedb.database import Database
 from clonedb.embedded import EmbeddedServer
+from clonedb.repositories.conversation_sessions import ConversationSession
+from clonedb.repositories.conversation_turns import ConversationTurn, NewTurn
+from clonedb.repositories.face_models import FaceModel, NewFaceModel, Resolution
+from clonedb.repositories.knowledge_documents import DocumentSummary, NewDocument
+from clonedb.repositories.users import NewUser, User
+from clonedb.repositories.voice_models import NewVoiceModel, VoiceModel
 from clonedb.resources import sql_directory
 from clonedb.scope import DatabaseScope
 
@@ -185,6 +193,61 @@ async def clonedb_worker(clonedb_database: IsolatedDatabase) -> AsyncIterator[Da
     """An open Database under the worker login."""
     async with Database(clonedb_database.dsn("clonedb_worker")) as database:
         yield database
+
+
+class Person(NamedTuple):
+    """What `clonedb_person` has stored for one user."""
+
+    user: User
+    voice_model: VoiceModel
+    face_model: FaceModel
+    document: DocumentSummary
+    session: ConversationSession
+    turns: list[ConversationTurn]
+
+
+@pytest_asyncio.fixture
+async def clonedb_person(clonedb_worker: Database) -> Person:
+    """A user who has what a conversation needs, and has had one that goes on."""
+    user = await clonedb_worker.users.create(NewUser(email="ada@example.com", name="Ada"))
+    scope = clonedb_worker.as_user(user.id)
+    voice = await scope.voice_models.create(
+        NewVoiceModel(
+            provider="xtts-v2", model_path="voices/ada", sample_rate=24_000, status="completed"
+        )
+    )
+    face = await scope.face_models.create(
+        NewFaceModel(model_path="faces/ada", resolution=Resolution(width=512, height=512))
+    )
+    voice = await scope.voice_models.activate(voice.id)
+    face = await scope.face_models.activate(face.id)
+    text = "The Analytical Engine weaves algebraic patterns."
+    document = await scope.knowledge_documents.create(
+        NewDocument(
+            filename="notes.txt",
+            content_type="text/plain",
+            size_bytes=len(text),
+            title="Notes",
+            tags=["engine"],
+            text_content=text,
+        )
+    )
+    document = await scope.knowledge_documents.set_vectors(
+        document.id, vector_ids=["notes-1"], chunk_count=1
+    )
+    document = await scope.knowledge_documents.set_status(document.id, "completed")
+    session = await scope.conversation_sessions.start(
+        voice_model_id=voice.id, face_model_id=face.id
+    )
+    said = [("What does it weave?", "Algebraic patterns."), ("And flowers?", "On the loom.")]
+    turns = [
+        await scope.conversation_sessions.record_turn(
+            session.id, NewTurn(user_transcript=question, llm_response=answer)
+        )
+        for question, answer in said
+    ]
+    session = await scope.conversation_sessions.get_by_id(session.id)
+    return Person(user, voice, face, document, session, turns)
 
 
 @pytest_asyncio.fixture
