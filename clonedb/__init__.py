@@ -145,7 +145,7 @@ from clonedb.repositories.voice_models import (
     VoiceModelPatch,
     VoiceModelRepository,
 )
-from clonedb.scope import DatabaseScope, UserScope
+from clonedb.scopes import DatabaseScope, UserScope
 from clonedb.settings import Settings
 from clonedb.vectors import pack_vector, unpack_vector
 

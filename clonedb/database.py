@@ -22,7 +22,7 @@ from clonedb.errors import (
 )
 from clonedb.lanes.lane import Connection, Context
 from clonedb.lanes.pool import PoolLane, make_pool
-from clonedb.scope import DatabaseScope
+from clonedb.scopes import DatabaseScope
 from clonedb.settings import Settings, make_settings
 from clonedb.sqlstates import translate
 

@@ -1,44 +1,26 @@
-"""Whose rows a call sees, and the repositories that work on them.
-
-`DatabaseScope` is the login itself: sign-up, work across users. `UserScope` is one user: every
-query that names `user_id` gets it from here, and row-level security sees the same user.
-"""
+"""Running named queries in one context, on one lane: what every repository stands on."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
-from datetime import date
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Any, Literal, TypeVar
 from uuid import UUID
 
 import msgspec
 
-from clonedb import queries
 from clonedb.errors import InvalidInput
-from clonedb.ids import check_id
 from clonedb.lanes.lane import Context, Lane
 from clonedb.queries import query_of
 from clonedb.query.statements import Statement
-from clonedb.repositories.audit_logs import AuditLogRepository, SystemAuditLogRepository
-from clonedb.repositories.caches import CacheRepository
-from clonedb.repositories.conversation_sessions import ConversationSessionRepository
-from clonedb.repositories.daily_usage import DailyQuotaRepository, DailyUsageRepository
-from clonedb.repositories.document_queue import DocumentQueue
-from clonedb.repositories.face_models import FaceModelRepository
-from clonedb.repositories.knowledge_documents import KnowledgeDocumentRepository
-from clonedb.repositories.rate_limit_rules import RateLimitRuleRepository
-from clonedb.repositories.rate_limits import AddressRateLimitRepository, RateLimitRepository
-from clonedb.repositories.statistics import StatisticsRepository
-from clonedb.repositories.users import UserRepository
-from clonedb.repositories.voice_models import VoiceModelRepository
 
 S = TypeVar("S", bound=msgspec.Struct)
 QueryFunction = Callable[..., Any]
 Isolation = Literal["read committed", "repeatable read", "serializable"]
 
 
-class Scope:
+class Scope(ABC):
     """Runs named queries in one context, on one lane."""
 
     __slots__ = ("_context", "_lane")
@@ -51,6 +33,12 @@ class Scope:
     def user_id(self) -> UUID | None:
         """The user whose rows this scope sees; None in the scope of the login itself."""
         return self._context.user_id
+
+    @abstractmethod
+    def transaction(
+        self, *, isolation: Isolation | None = None, read_only: bool = False
+    ) -> AbstractAsyncContextManager[Scope]:
+        """The same scope on one connection: all or nothing."""
 
     def _context_within(self, seconds: float) -> Context:
         # NaN is in no range, so it is refused too.
@@ -125,142 +113,3 @@ class _Target:
 
     async def execute(self, statement: Statement, values: Sequence[Any]) -> int:
         return (await self._scope._lane.run(statement, values, self._scope._context)).affected
-
-
-class UserScope(Scope):
-    """All that belongs to one user; nothing else exists."""
-
-    __slots__ = ()
-
-    def within(self, seconds: float) -> UserScope:
-        """The same with another statement timeout, in seconds: 1 ms to a day."""
-        return UserScope(self._lane, self._context_within(seconds))
-
-    @property
-    def audit_logs(self) -> AuditLogRepository:
-        """The entries about this user."""
-        return AuditLogRepository(self)
-
-    @property
-    def caches(self) -> CacheRepository:
-        """This user's cached entries; shared ones are read too."""
-        return CacheRepository(self)
-
-    @property
-    def users(self) -> UserRepository:
-        """This user alone."""
-        return UserRepository(self)
-
-    @property
-    def conversation_sessions(self) -> ConversationSessionRepository:
-        return ConversationSessionRepository(self)
-
-    @property
-    def face_models(self) -> FaceModelRepository:
-        return FaceModelRepository(self)
-
-    @property
-    def knowledge_documents(self) -> KnowledgeDocumentRepository:
-        return KnowledgeDocumentRepository(self)
-
-    @property
-    def voice_models(self) -> VoiceModelRepository:
-        return VoiceModelRepository(self)
-
-    @property
-    def daily_usage(self) -> DailyUsageRepository:
-        """What this user has used of the daily quota."""
-        return DailyUsageRepository(self)
-
-    @property
-    def rate_limits(self) -> RateLimitRepository:
-        """This user's limits."""
-        return RateLimitRepository(self)
-
-    @asynccontextmanager
-    async def transaction(
-        self, *, isolation: Isolation | None = None, read_only: bool = False
-    ) -> AsyncIterator[UserScope]:
-        """The same repositories on one connection: all or nothing.
-
-        Inside a transaction it is a savepoint. OutcomeUnknown if the connection is lost while the
-        COMMIT is under way.
-        """
-        async with self._lane.transaction(
-            isolation=isolation, read_only=read_only, context=self._context
-        ) as lane:
-            yield UserScope(lane, self._context)
-
-
-class DatabaseScope(Scope):
-    """What the login may do outside one user's rows."""
-
-    __slots__ = ()
-
-    def within(self, seconds: float) -> DatabaseScope:
-        """The same with another statement timeout, in seconds: 1 ms to a day."""
-        return DatabaseScope(self._lane, self._context_within(seconds))
-
-    def as_user(self, user_id: UUID | str) -> UserScope:
-        """The scope of one user; InvalidInput for what is not a UUID of version 7."""
-        return UserScope(self._lane, self._context._replace(user_id=check_id(user_id, "user_id")))
-
-    @property
-    def audit_logs(self) -> SystemAuditLogRepository:
-        """Entries about everybody for the worker login; the app login appends of the unknown."""
-        return SystemAuditLogRepository(self)
-
-    @property
-    def caches(self) -> CacheRepository:
-        """The shared entries, and everybody's for the worker login."""
-        return CacheRepository(self)
-
-    @property
-    def users(self) -> UserRepository:
-        """Every user for the worker login; sign-up and the login's e-mail for the app login."""
-        return UserRepository(self)
-
-    @property
-    def daily_quotas(self) -> DailyQuotaRepository:
-        """How much a user of each tier may use in a day."""
-        return DailyQuotaRepository(self)
-
-    @property
-    def rate_limit_rules(self) -> RateLimitRuleRepository:
-        """What the limits are."""
-        return RateLimitRuleRepository(self)
-
-    @property
-    def rate_limits(self) -> AddressRateLimitRepository:
-        """Limits of people who are not logged in, and the upkeep of all limits."""
-        return AddressRateLimitRepository(self)
-
-    @property
-    def knowledge_documents(self) -> DocumentQueue:
-        """The queue of documents to process, for the worker login."""
-        return DocumentQueue(self)
-
-    @property
-    def statistics(self) -> StatisticsRepository:
-        """Figures across users, for the worker login."""
-        return StatisticsRepository(self)
-
-    async def create_turn_months(self, from_month: date, *, months: int = 1) -> int:
-        """Make the months that turns need, for the worker login; returns how many were missing.
-
-        Raises ConcurrencyConflict where open writers of sessions gave it no chance.
-        """
-        made: int = await self.value(
-            queries.partitions.create_turn_months, from_month=from_month, months=months
-        )
-        return made
-
-    @asynccontextmanager
-    async def transaction(
-        self, *, isolation: Isolation | None = None, read_only: bool = False
-    ) -> AsyncIterator[DatabaseScope]:
-        """The same on one connection; `tx.as_user(id)` works inside. See UserScope.transaction."""
-        async with self._lane.transaction(
-            isolation=isolation, read_only=read_only, context=self._context
-        ) as lane:
-            yield DatabaseScope(lane, self._context)

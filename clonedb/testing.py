@@ -44,7 +44,7 @@ from clonedb.repositories.knowledge_documents import DocumentSummary, NewDocumen
 from clonedb.repositories.users import NewUser, User
 from clonedb.repositories.voice_models import NewVoiceModel, VoiceModel
 from clonedb.resources import sql_directory
-from clonedb.scope import DatabaseScope
+from clonedb.scopes import DatabaseScope
 
 SUPERUSER = "clonedb_superuser"
 

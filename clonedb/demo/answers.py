@@ -14,7 +14,7 @@ from clonedb.demo.service import Held
 from clonedb.repositories.caches import CacheStatistics
 from clonedb.repositories.conversation_turns import ConversationTurn
 from clonedb.repositories.llm_response_cache import CachedResponse, LlmResponseCache
-from clonedb.scope import DatabaseScope
+from clonedb.scopes import DatabaseScope
 
 _MILLISECONDS: Final = 1000
 

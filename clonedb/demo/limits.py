@@ -14,7 +14,7 @@ from clonedb.repositories.daily_usage import QuotaDecision
 from clonedb.repositories.rate_limit_rules import NewRateLimitRule, RateLimitRule
 from clonedb.repositories.rate_limits import RateLimitDecision, RateLimitStatistics
 from clonedb.repositories.users import User
-from clonedb.scope import DatabaseScope, UserScope
+from clonedb.scopes import DatabaseScope, UserScope
 
 _ENDPOINT: Final = "demo/train-voice"
 _AT_ONCE: Final = 12

@@ -16,7 +16,7 @@ from clonedb.ids import id_at
 from clonedb.repositories.face_models import FaceModel, NewFaceModel
 from clonedb.repositories.users import User
 from clonedb.repositories.voice_models import NewVoiceModel, VoiceModel, VoiceModelFilter
-from clonedb.scope import DatabaseScope, UserScope
+from clonedb.scopes import DatabaseScope, UserScope
 
 # The moment in their ids: making a model again is then a repeat, and finds it.
 _SINCE: Final = datetime(2026, 1, 3, tzinfo=UTC)

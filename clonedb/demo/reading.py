@@ -21,7 +21,7 @@ from clonedb.repositories.knowledge_documents import (
     DocumentSummary,
 )
 from clonedb.repositories.users import User
-from clonedb.scope import DatabaseScope, UserScope
+from clonedb.scopes import DatabaseScope, UserScope
 
 _WORKERS: Final = 3
 

@@ -18,7 +18,7 @@ from clonedb.repositories.conversation_sessions import ConversationSession, NewS
 from clonedb.repositories.conversation_turns import NewTurn
 from clonedb.repositories.users import User
 from clonedb.repositories.vocabulary import SessionState
-from clonedb.scope import DatabaseScope, UserScope
+from clonedb.scopes import DatabaseScope, UserScope
 
 T = TypeVar("T")
 

@@ -18,7 +18,7 @@ from clonedb.repositories.audit_logs import (
     NewAuditEntry,
 )
 from clonedb.repositories.users import User
-from clonedb.scope import DatabaseScope, UserScope
+from clonedb.scopes import DatabaseScope, UserScope
 
 T = TypeVar("T")
 

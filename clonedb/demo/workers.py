@@ -11,7 +11,7 @@ from clonedb.demo.papers import Paper
 from clonedb.demo.simulation import draw
 from clonedb.demo.trail import record_work
 from clonedb.repositories.document_queue import ClaimedDocument
-from clonedb.scope import DatabaseScope
+from clonedb.scopes import DatabaseScope
 
 # Not a model: equal texts give equal numbers, which is all that a cache needs.
 _EMBEDDER: Final = "demo-64"

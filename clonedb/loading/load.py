@@ -28,7 +28,7 @@ from clonedb.repositories.conversation_sessions import ProviderStatistics
 from clonedb.repositories.conversation_turns import SessionTurn
 from clonedb.repositories.statistics import SystemTotals
 from clonedb.repositories.users import NewUser
-from clonedb.scope import DatabaseScope, UserScope
+from clonedb.scopes import DatabaseScope, UserScope
 
 # A batch is held in memory, and so is the answer to each of its statements. More turns in a batch
 # are fewer round trips for each user; more than this gained nothing.

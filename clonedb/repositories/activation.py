@@ -12,7 +12,7 @@ from clonedb.ids import check_id
 from clonedb.repositories.writing import found
 
 if TYPE_CHECKING:
-    from clonedb.scope import QueryFunction, UserScope
+    from clonedb.scope import QueryFunction, Scope
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -21,7 +21,7 @@ ATTEMPTS: Final = 5
 
 
 async def activate(
-    scope: UserScope, query: QueryFunction, row: type[S], id: UUID | str, what: str
+    scope: Scope, query: QueryFunction, row: type[S], id: UUID | str, what: str
 ) -> S:
     """Run the statement, again where a model that its snapshot lacks was activated meanwhile.
 

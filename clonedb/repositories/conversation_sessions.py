@@ -34,7 +34,7 @@ from clonedb.repositories.writing import (
 from clonedb.validation import Count, Moment, convert, validated
 
 if TYPE_CHECKING:
-    from clonedb.scope import UserScope
+    from clonedb.scope import Scope
 
 
 class ConversationSession(msgspec.Struct, frozen=True):
@@ -146,7 +146,7 @@ class ConversationSessionRepository:
 
     __slots__ = ("_scope",)
 
-    def __init__(self, scope: UserScope) -> None:
+    def __init__(self, scope: Scope) -> None:
         self._scope = scope
 
     async def find_by_id(

@@ -18,7 +18,7 @@ from clonedb.repositories.writing import found
 from clonedb.validation import convert
 
 if TYPE_CHECKING:
-    from clonedb.scope import DatabaseScope, UserScope
+    from clonedb.scope import Scope
 
 SECONDS_OF_A_DAY: Final = 86_400
 Turns = Annotated[int, Meta(ge=0, le=1_000_000)]
@@ -79,7 +79,7 @@ class DailyUsageRepository:
 
     __slots__ = ("_scope",)
 
-    def __init__(self, scope: UserScope) -> None:
+    def __init__(self, scope: Scope) -> None:
         self._scope = scope
 
     async def use(self, seconds: Decimal | float, *, turns: int = 0) -> QuotaDecision:
@@ -132,7 +132,7 @@ class DailyQuotaRepository:
 
     __slots__ = ("_scope",)
 
-    def __init__(self, scope: DatabaseScope) -> None:
+    def __init__(self, scope: Scope) -> None:
         self._scope = scope
 
     async def find_many(self) -> list[DailyQuota]:

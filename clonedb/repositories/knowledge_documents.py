@@ -34,7 +34,7 @@ from clonedb.repositories.writing import (
 from clonedb.validation import Count, Label, Moment, convert, validated
 
 if TYPE_CHECKING:
-    from clonedb.scope import UserScope
+    from clonedb.scope import Scope
 
 Filename = Annotated[str, Meta(min_length=1, max_length=500)]
 ContentType = Annotated[str, Meta(min_length=1, max_length=255)]
@@ -178,7 +178,7 @@ class KnowledgeDocumentRepository:
 
     __slots__ = ("_scope",)
 
-    def __init__(self, scope: UserScope) -> None:
+    def __init__(self, scope: Scope) -> None:
         self._scope = scope
 
     async def find_by_id(self, id: UUID | str, *, include_deleted: bool = False) -> Document | None:

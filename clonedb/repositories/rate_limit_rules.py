@@ -16,7 +16,7 @@ from clonedb.repositories.writing import columns_of, found
 from clonedb.validation import Label, validated
 
 if TYPE_CHECKING:
-    from clonedb.scope import DatabaseScope
+    from clonedb.scope import Scope
 
 # The table's CHECKs have the same bounds.
 SMALLEST_REFILL = 1e-9
@@ -65,7 +65,7 @@ class RateLimitRuleRepository:
 
     __slots__ = ("_scope",)
 
-    def __init__(self, scope: DatabaseScope) -> None:
+    def __init__(self, scope: Scope) -> None:
         self._scope = scope
 
     async def find_many(self, filters: RateLimitRuleFilter | None = None) -> list[RateLimitRule]:

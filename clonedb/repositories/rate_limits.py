@@ -15,7 +15,7 @@ from clonedb.pages import DEFAULT_LIMIT, Page, filter_arguments, find_page
 from clonedb.validation import Label, Moment, convert
 
 if TYPE_CHECKING:
-    from clonedb.scope import DatabaseScope, Scope, UserScope
+    from clonedb.scope import Scope
 
 RateLimitScope = Literal["user", "endpoint", "address", "everybody"]
 RateLimitTier = Literal["*", "free", "pro", "enterprise"]
@@ -110,7 +110,7 @@ class RateLimitRepository:
 
     __slots__ = ("_scope",)
 
-    def __init__(self, scope: UserScope) -> None:
+    def __init__(self, scope: Scope) -> None:
         self._scope = scope
 
     async def take(self, endpoint: str, *, cost: float = 1) -> RateLimitDecision:
@@ -167,7 +167,7 @@ class AddressRateLimitRepository:
 
     __slots__ = ("_scope",)
 
-    def __init__(self, scope: DatabaseScope) -> None:
+    def __init__(self, scope: Scope) -> None:
         self._scope = scope
 
     async def take(self, endpoint: str, *, address: Address, cost: float = 1) -> RateLimitDecision:

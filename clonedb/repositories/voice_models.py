@@ -28,7 +28,7 @@ from clonedb.repositories.writing import (
 from clonedb.validation import Fraction, validated
 
 if TYPE_CHECKING:
-    from clonedb.scope import UserScope
+    from clonedb.scope import Scope
 
 ModelPath = Annotated[str, Meta(min_length=1, max_length=1_024)]
 # From telephone speech to the highest rate that sound cards offer, in samples per second.
@@ -90,7 +90,7 @@ class VoiceModelRepository:
 
     __slots__ = ("_scope",)
 
-    def __init__(self, scope: UserScope) -> None:
+    def __init__(self, scope: Scope) -> None:
         self._scope = scope
 
     async def find_by_id(
