@@ -15,6 +15,7 @@ from clonedb import (
     NotFound,
     PermissionDenied,
     TransactionAborted,
+    User,
     UserFilter,
     UserPatch,
     UserScope,
@@ -149,10 +150,10 @@ async def test_a_call_during_a_stream_on_the_same_transaction_is_refused(
 
 
 async def test_a_cancelled_caller_rolls_back_and_gives_its_connection_back(
-    migrated: object, ada: object, app: Database
+    ada: User, app: Database
 ) -> None:
     async with Database(app.settings.dsn, maximum_connections=1) as single:
-        scope = single.as_user(ada.id)  # type: ignore[attr-defined]
+        scope = single.as_user(ada.id)
         inside = asyncio.Event()
 
         async def hold() -> None:
@@ -169,11 +170,11 @@ async def test_a_cancelled_caller_rolls_back_and_gives_its_connection_back(
         assert await scope.conversation_sessions.count() == 0
 
 
-async def test_the_login_of_the_app_may_not_raise_a_tier(app: Database, ada: object) -> None:
-    scope = app.as_user(ada.id)  # type: ignore[attr-defined]
+async def test_the_login_of_the_app_may_not_raise_a_tier(app: Database, ada: User) -> None:
+    scope = app.as_user(ada.id)
     with pytest.raises(PermissionDenied):
-        await app.users.set_tier(ada.id, "enterprise")  # type: ignore[attr-defined]
-    await scope.users.update(ada.id, UserPatch(name="Ada L."))  # type: ignore[attr-defined]
+        await app.users.set_tier(ada.id, "enterprise")
+    await scope.users.update(ada.id, UserPatch(name="Ada L."))
     found = await scope.users.find_one(UserFilter())
     assert found is not None
     assert (found.name, found.subscription_tier) == ("Ada L.", "free")
