@@ -144,8 +144,9 @@ class Database(DatabaseScope):
     async def close(self) -> None:
         """Wait for calls under way, then close every connection; again is a no-op."""
         pool, self._pool = self._pool, None
-        self._lane = _ClosedLane()
-        if pool is not None:
+        lane, self._lane = self._lane, _ClosedLane()
+        if pool is not None and isinstance(lane, PoolLane):
+            await lane.drain()
             await pool.close(timeout=self.settings.pool_timeout)
 
     async def __aenter__(self) -> Self:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import select
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow, tuple_row
 from psycopg_pool import AsyncConnectionPool
 
+from clonedb import errors
 from clonedb.adapters import ADAPTERS
 from clonedb.lanes.lane import Connection, Context, Outcome, execute, session_of
 from clonedb.lanes.transaction import TransactionLane
@@ -73,6 +75,7 @@ class PoolLane:
     def __init__(self, pool: AsyncConnectionPool[Connection], *, prepare: bool) -> None:
         self._pool = pool
         self._prepare = prepare
+        self._finishing: set[asyncio.Future[None]] = set()
 
     async def run(self, statement: Statement, values: Sequence[Any], context: Context) -> Outcome:
         """Raises a ClonedbError; a read that lost its connection is sent once more."""
@@ -120,19 +123,58 @@ class PoolLane:
             connection = await self._pool.getconn()
         except Exception as error:
             raise translate(error) from error
-        lane = TransactionLane(connection, prepare=self._prepare)
+        lane: TransactionLane | None = None
         try:
-            await lane.begin(isolation, read_only, context)
+            lane = await TransactionLane.begin(
+                connection,
+                prepare=self._prepare,
+                isolation=isolation,
+                read_only=read_only,
+                context=context,
+            )
             yield lane
-            await lane.commit()
         except BaseException:
-            # Also where the caller was cancelled during BEGIN or COMMIT: the pool gets back a
-            # connection that is not inside a transaction.
-            await lane.rollback()
+            await self._to_the_end(self._finish(connection, lane, commit=False))
             raise
+        await self._to_the_end(self._finish(connection, lane, commit=True))
+
+    async def _finish(
+        self, connection: Connection, lane: TransactionLane | None, *, commit: bool
+    ) -> None:
+        """End the transaction and give the connection back."""
+        try:
+            if lane is None:
+                # BEGIN failed, or its caller was cancelled: it may or may not have begun.
+                await connection.close()
+            elif commit:
+                try:
+                    await lane.commit()
+                except errors.ClonedbError:
+                    await lane.rollback()
+                    raise
+            else:
+                await lane.rollback()
         finally:
-            lane.close()
             await self._pool.putconn(connection)
+
+    async def _to_the_end(self, finishing: Coroutine[Any, Any, None]) -> None:
+        """Run it whole also where the caller is cancelled meanwhile.
+
+        A connection that is half way through its COMMIT or ROLLBACK must not reach the pool.
+        """
+        task = asyncio.ensure_future(finishing)
+        self._finishing.add(task)
+        task.add_done_callback(self._finished)
+        await asyncio.shield(task)
+
+    def _finished(self, task: asyncio.Future[None]) -> None:
+        self._finishing.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen, also where the caller has gone
+
+    async def drain(self) -> None:
+        """Wait for transactions whose callers have gone."""
+        await asyncio.gather(*self._finishing, return_exceptions=True)
 
 
 def _may_be_sent_again(error: Exception, statement: Statement) -> bool:

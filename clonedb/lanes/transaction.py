@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 import psycopg
@@ -28,6 +29,9 @@ from clonedb.sqlstates import translate
 # Rows in one fetch of a stream: about 1 MB of 2 KB rows, and few enough not to hold the event loop.
 _STREAM_ROWS: Final = 500
 
+# A stream that was left without being closed is closed by the event loop, at its leisure.
+_LEFT_STREAM_SECONDS: Final = 1.0
+
 _ISOLATION: Final = {
     "read committed": " ISOLATION LEVEL READ COMMITTED",
     "repeatable read": " ISOLATION LEVEL REPEATABLE READ",
@@ -35,106 +39,154 @@ _ISOLATION: Final = {
 }
 
 
+@dataclass
+class _Pinned:
+    """The connection of a transaction, and what its savepoints share."""
+
+    connection: Connection
+    prepare: bool
+    read_only: bool = False
+    # The context that the server surely has; None when a call's fate is not known.
+    session: Session | None = None
+    savepoints: int = 0
+    wrote: bool = False
+    streaming: bool = False
+    chunked: bool = False
+    # Calls gathered inside one transaction take turns, and so do its own commands.
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
 class TransactionLane:
-    """Every call on one connection, between BEGIN and COMMIT."""
+    """Every call on one connection, between BEGIN and COMMIT or within one savepoint.
 
-    def __init__(self, connection: Connection, *, prepare: bool) -> None:
-        self._connection = connection
-        self._prepare = prepare
-        self._session: Session | None = None
-        self._savepoints = 0
-        self._wrote = False
-        self._closed = False
-        self._streaming = False
-        self._read_only = False
-        self._chunked = False
-        # Calls gathered inside one transaction take turns on its connection.
-        self._turn = asyncio.Lock()
+    Once its block has ended nothing is sent for it any more: a call that was gathered with one
+    that failed, and waited for its turn, must not run behind the ROLLBACK.
+    """
 
-    async def begin(self, isolation: str | None, read_only: bool, context: Context) -> None:
+    def __init__(self, pinned: _Pinned) -> None:
+        self._pinned = pinned
+        self._ended = False
+
+    @classmethod
+    async def begin(
+        cls,
+        connection: Connection,
+        *,
+        prepare: bool,
+        isolation: str | None,
+        read_only: bool,
+        context: Context,
+    ) -> TransactionLane:
         """BEGIN and the context, in one round trip."""
+        lane = cls(_Pinned(connection, prepare, read_only))
         begin = "BEGIN"
         if isolation is not None:
             begin += _ISOLATION[isolation]
         if read_only:
             begin += " READ ONLY"
-        self._read_only = read_only
-        self._session = session_of(None, context)
-        await self._control(begin, session=self._session)
+        session = session_of(None, context)
+        await lane._control(begin, session=session)
+        lane._pinned.session = session
+        return lane
 
     async def commit(self) -> None:
         """COMMIT; OutcomeUnknown when the connection is lost while it is under way."""
-        if self._connection.info.transaction_status == TransactionStatus.INERROR:
-            await self.rollback()
-            raise errors.TransactionAborted(
-                "a statement of this transaction failed and its error was swallowed: "
-                "everything was rolled back",
-                remedy="catch errors around `async with tx.transaction():`, a savepoint",
-            )
-        await self._control("COMMIT", outcome_unknown=self._wrote)
+        async with self._end():
+            status = self._pinned.connection.info.transaction_status
+            if status == TransactionStatus.INERROR:
+                await self._control("ROLLBACK")
+                raise errors.TransactionAborted(
+                    "a statement of this transaction failed and its error was swallowed: "
+                    "everything was rolled back",
+                    remedy="catch errors around `async with tx.transaction():`, a savepoint",
+                )
+            await self._control("COMMIT", outcome_unknown=self._pinned.wrote)
 
     async def rollback(self) -> None:
-        """ROLLBACK, if there is a transaction and a connection to say it on."""
-        if self._connection.info.transaction_status in (
-            TransactionStatus.INTRANS,
-            TransactionStatus.INERROR,
-        ):
-            try:
-                await self._control("ROLLBACK")
-            except errors.ClonedbError:
-                await self._connection.close()
+        """ROLLBACK; a connection that cannot say it is closed, and the server does it by itself."""
+        connection = self._pinned.connection
+        try:
+            async with self._end():
+                if connection.info.transaction_status in (
+                    TransactionStatus.INTRANS,
+                    TransactionStatus.INERROR,
+                ):
+                    await self._control("ROLLBACK")
+        except errors.ClonedbError:
+            await connection.close()
 
-    def close(self) -> None:
-        self._closed = True
+    @asynccontextmanager
+    async def _end(self) -> AsyncIterator[None]:
+        """From here on nobody else uses the connection for this block."""
+        self._ended = True
+        turn = self._pinned.turn
+        try:
+            async with asyncio.timeout(_LEFT_STREAM_SECONDS if self._pinned.streaming else None):
+                await turn.acquire()
+        except TimeoutError:
+            await self._pinned.connection.close()
+            raise errors.TransactionAborted(
+                "a stream was left unfinished in this transaction, which is rolled back",
+                remedy="read it to its end, or leave it through contextlib.aclosing",
+            ) from None
+        try:
+            yield
+        finally:
+            turn.release()
 
     async def run(self, statement: Statement, values: Sequence[Any], context: Context) -> Outcome:
         self._check_open(statement)
+        pinned = self._pinned
         session = session_of(statement, context)
-        self._wrote |= statement.access == "write"
-        async with self._turn:
+        async with pinned.turn:
+            self._check_open(statement)
+            pinned.wrote |= statement.access == "write"
+            # Whatever ends this call early, cancellation too, may leave either context behind.
+            known, pinned.session = pinned.session, None
             try:
-                if self._chunked:
+                if pinned.chunked:
                     # libpq leaves a stream's row mode on for the first command of a pipeline; a
                     # command outside of one turns it off.
-                    await AsyncRawCursor(self._connection).execute(SET_CONTEXT, session)
-                    self._session, self._chunked = session, False
+                    await AsyncRawCursor(pinned.connection).execute(SET_CONTEXT, session)
+                    known, pinned.chunked = session, False
                 outcome = await execute(
-                    self._connection,
+                    pinned.connection,
                     statement,
                     values,
-                    None if session == self._session else session,
-                    self._prepare,
+                    None if session == known else session,
+                    pinned.prepare,
                 )
             except Exception as error:
-                # An error may have undone the set_config that travelled with the statement.
-                self._session = None
                 raise self._failure(error, statement) from error
-            self._session = session
+            pinned.session = session
             return outcome
 
     async def stream(
         self, statement: Statement, values: Sequence[Any], context: Context
     ) -> AsyncGenerator[TupleRow, None]:
         self._check_open(statement)
+        pinned = self._pinned
         session = session_of(statement, context)
-        self._streaming = True
-        try:
-            if session != self._session:
-                await AsyncRawCursor(self._connection).execute(SET_CONTEXT, session)
-                self._session = session
-            cursor = AsyncRawCursor(self._connection)
-            self._chunked = True
-            # Closed here and now: a stream that is left early is cancelled before the connection
-            # is used again, and not when the garbage collector finds it.
-            rows = cursor.stream(statement.text, values, size=_STREAM_ROWS)
-            async with aclosing(cast("AsyncGenerator[TupleRow, None]", rows)) as rows:
-                async for row in rows:
-                    yield row
-        except psycopg.Error as error:
-            self._session = None
-            raise self._failure(error, statement) from error
-        finally:
-            self._streaming = False
+        async with pinned.turn:
+            self._check_open(statement)
+            pinned.streaming = True
+            known, pinned.session = pinned.session, None
+            try:
+                if session != known:
+                    await AsyncRawCursor(pinned.connection).execute(SET_CONTEXT, session)
+                cursor = AsyncRawCursor(pinned.connection)
+                pinned.chunked = True
+                # Closed here and now: a stream that is left early is cancelled before the
+                # connection is used again, and not when the garbage collector finds it.
+                rows = cursor.stream(statement.text, values, size=_STREAM_ROWS)
+                async with aclosing(cast("AsyncGenerator[TupleRow, None]", rows)) as rows:
+                    async for row in rows:
+                        yield row
+                pinned.session = session
+            except psycopg.Error as error:
+                raise self._failure(error, statement) from error
+            finally:
+                pinned.streaming = False
 
     @asynccontextmanager
     async def transaction(
@@ -147,21 +199,27 @@ class TransactionLane:
                 "no read-only mode of its own"
             )
         self._check_open(None)
-        self._savepoints += 1
-        name = f"clonedb_{self._savepoints}"
-        await self._control(f"SAVEPOINT {name}")
+        pinned = self._pinned
+        pinned.savepoints += 1
+        name = f"clonedb_{pinned.savepoints}"
+        async with pinned.turn:
+            self._check_open(None)
+            await self._control(f"SAVEPOINT {name}")
+        inner = TransactionLane(pinned)
         try:
-            yield self
+            yield inner
         except BaseException:
-            if not self._connection.closed:
-                await self._control(f"ROLLBACK TO SAVEPOINT {name}")
+            async with inner._end():
                 # The savepoint's own set_config calls are undone with it.
-                self._session = None
+                pinned.session = None
+                if not pinned.connection.closed:
+                    await self._control(f"ROLLBACK TO SAVEPOINT {name}")
             raise
-        await self._control(f"RELEASE SAVEPOINT {name}")
+        async with inner._end():
+            await self._control(f"RELEASE SAVEPOINT {name}")
 
     def _failure(self, error: Exception, statement: Statement) -> errors.ClonedbError:
-        if self._read_only and isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+        if self._pinned.read_only and isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
             # Elsewhere it means that the server is a standby.
             return errors.PermissionDenied(
                 "the transaction is read-only",
@@ -172,13 +230,13 @@ class TransactionLane:
         return translate(error, statement)
 
     def _check_open(self, statement: Statement | None) -> None:
-        if self._closed:
+        if self._ended:
             raise errors.InvalidInput(
                 "the transaction has ended",
                 query=None if statement is None else statement.name,
                 remedy="use the scope inside its `async with` block only",
             )
-        if self._streaming:
+        if self._pinned.streaming:
             raise errors.InvalidInput(
                 "a stream is being read on this transaction's connection",
                 query=None if statement is None else statement.name,
@@ -192,18 +250,22 @@ class TransactionLane:
         session: Session | None = None,
         outcome_unknown: bool = False,
     ) -> None:
-        """A transaction command and, where given, the context, in one round trip."""
+        """A transaction command and, where given, the context, in one round trip.
+
+        The caller has the turn.
+        """
+        connection = self._pinned.connection
         try:
             if command.startswith("ROLLBACK"):
                 # psycopg answers a ROLLBACK with DEALLOCATE ALL. Inside a pipeline that would go
                 # out behind the next statement, and take its fresh preparation with it.
-                await AsyncRawCursor(self._connection).execute(command.encode(), prepare=False)
+                await AsyncRawCursor(connection).execute(command.encode(), prepare=False)
                 return
-            async with self._connection.pipeline():
-                await AsyncRawCursor(self._connection).execute(command.encode(), prepare=False)
+            async with connection.pipeline():
+                await AsyncRawCursor(connection).execute(command.encode(), prepare=False)
                 if session is not None:
-                    await AsyncRawCursor(self._connection).execute(
-                        SET_CONTEXT, session, prepare=self._prepare
+                    await AsyncRawCursor(connection).execute(
+                        SET_CONTEXT, session, prepare=self._pinned.prepare
                     )
         except psycopg.Error as error:
             raise translate(error, outcome_unknown=outcome_unknown) from error

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from contextlib import suppress
 
 import pytest
 
@@ -178,3 +180,82 @@ async def test_the_login_of_the_app_may_not_raise_a_tier(app: Database, ada: Use
     found = await scope.users.find_one(UserFilter())
     assert found is not None
     assert (found.name, found.subscription_tier) == ("Ada L.", "free")
+
+
+async def test_a_cancelled_call_of_one_user_leaves_no_context_for_another(
+    app: Database, ada: User, grace: User
+) -> None:
+    chance = random.Random(7)
+    cancelled = 0
+    for _ in range(150):
+        # The cancelled call may have aborted the transaction; that is an error, and no wrong row.
+        with suppress(TransactionAborted):
+            async with app.transaction() as tx:
+                assert await tx.as_user(ada.id).users.find_by_id(ada.id) == ada
+                try:
+                    async with asyncio.timeout(chance.uniform(0, 0.003)):
+                        await tx.as_user(grace.id).users.get_by_id(grace.id)
+                except TimeoutError:
+                    cancelled += 1
+                assert await tx.as_user(ada.id).users.find_by_id(ada.id) == ada
+    assert cancelled > 10
+
+
+@pytest.mark.parametrize("round_", range(3))
+async def test_calls_gathered_with_one_that_fails_are_undone_with_it(
+    app: Database, ada: User, round_: int
+) -> None:
+    async with Database(app.settings.dsn, maximum_connections=1) as single:
+        scope = single.as_user(ada.id)
+        for _ in range(15):
+            with pytest.raises(NotFound):
+                async with scope.transaction() as tx:
+                    sessions = tx.conversation_sessions
+                    await asyncio.gather(
+                        sessions.create(NewSession(voice_model_id=new_id())),
+                        *(sessions.start() for _ in range(6)),
+                    )
+            assert await scope.conversation_sessions.count() == 0
+
+
+async def test_calls_gathered_in_a_failed_savepoint_do_not_land_in_the_transaction(
+    as_ada: UserScope,
+) -> None:
+    for _ in range(15):
+        async with as_ada.transaction() as tx:
+            with pytest.raises(NotFound):
+                async with tx.transaction() as inner:
+                    sessions = inner.conversation_sessions
+                    await asyncio.gather(
+                        sessions.create(NewSession(voice_model_id=new_id())),
+                        *(sessions.start() for _ in range(6)),
+                    )
+            assert await tx.conversation_sessions.count() == 0
+    assert await as_ada.conversation_sessions.count() == 0
+
+
+async def test_gathered_calls_that_time_out_leave_the_pool_whole(app: Database, ada: User) -> None:
+    chance = random.Random(11)
+    async with Database(app.settings.dsn, maximum_connections=2) as database:
+        scope = database.as_user(ada.id)
+        for _ in range(60):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(chance.uniform(0, 0.01)), scope.transaction() as tx:
+                    await asyncio.gather(*(tx.conversation_sessions.start() for _ in range(5)))
+                    raise TimeoutError
+            assert await scope.conversation_sessions.count() == 0
+
+
+async def test_a_stream_left_unfinished_ends_its_transaction(as_ada: UserScope) -> None:
+    session = await as_ada.conversation_sessions.start()
+    for _ in range(3):
+        await as_ada.conversation_sessions.record_turn(
+            session.id, NewTurn(user_transcript="a", llm_response="b")
+        )
+    with pytest.raises(TransactionAborted, match="stream"):
+        async with as_ada.transaction() as tx:
+            await tx.conversation_sessions.start()
+            left = tx.conversation_sessions.stream_turns()
+            await anext(left)
+    await left.aclose()
+    assert await as_ada.conversation_sessions.count() == 1
