@@ -42,8 +42,8 @@ class Scope(ABC):
 
     def _context_within(self, seconds: float) -> Context:
         # NaN is in no range, so it is refused too.
-        if not 0.001 <= seconds <= 86_400:
-            raise InvalidInput(f"a timeout of {seconds} s is not between 1 ms and a day")
+        if not isinstance(seconds, int | float) or not 0.001 <= seconds <= 86_400:
+            raise InvalidInput(f"a timeout of {seconds!r} s is not between 1 ms and a day")
         return self._context._replace(timeout_ms=round(seconds * 1000))
 
     async def one(self, query: QueryFunction, row: type[S], /, **arguments: Any) -> S | None:

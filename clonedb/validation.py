@@ -43,6 +43,8 @@ def validated(value: S) -> S:
     every number finite, every Decimal non-negative, every text free of NUL and lone surrogates.
     """
     kind = type(value)
+    if not isinstance(value, msgspec.Struct):
+        raise InvalidInput(f"one of clonedb's Structs is needed, not {kind.__name__}")
     fields = {
         name: content
         for name in kind.__struct_fields__

@@ -81,6 +81,10 @@ class TransactionLane:
         lane = cls(_Pinned(connection, prepare, read_only))
         begin = "BEGIN"
         if isolation is not None:
+            if isolation not in _ISOLATION:
+                raise errors.InvalidInput(
+                    f"there is no isolation level {isolation!r}; there are {', '.join(_ISOLATION)}"
+                )
             begin += _ISOLATION[isolation]
         if read_only:
             begin += " READ ONLY"

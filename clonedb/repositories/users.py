@@ -245,7 +245,7 @@ class UserRepository:
 
     async def merge_settings(self, id: UUID | str, settings: Mapping[str, Any]) -> User:
         """Set the given top-level keys and leave the others; a key of None is removed."""
-        given = convert(dict(settings), Settings, "settings")
+        given = convert(settings, Settings, "settings")
         if not given:
             raise InvalidInput("settings changes nothing: it has no key")
         merged = await self._scope.one(

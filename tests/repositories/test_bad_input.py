@@ -641,3 +641,22 @@ async def test_a_tampered_cursor_is_refused_or_reads_a_page_of_the_same_user(
         message = "the cursor was taken"
         assert all(session.id == victim.session.id for session in page.items)
     assert "cursor" in message
+
+
+async def test_what_is_no_struct_level_or_timeout_is_refused_by_name(
+    app: Database, ada: User
+) -> None:
+    scope = app.as_user(ada.id)
+    session = await scope.conversation_sessions.start()
+    with pytest.raises(InvalidInput, match="NoneType"):
+        await scope.conversation_sessions.record_turn(session.id, None)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="str"):
+        await scope.conversation_sessions.find_many("x")  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="chaos"):
+        async with scope.transaction(isolation="chaos"):  # type: ignore[arg-type]
+            pass
+    with pytest.raises(InvalidInput, match="'x'"):
+        scope.within("x")  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="settings"):
+        await scope.users.merge_settings(ada.id, [1])  # type: ignore[arg-type]
+    assert await scope.conversation_sessions.count_turns(session.id) == 0
