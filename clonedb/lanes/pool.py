@@ -13,7 +13,6 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow, tuple_row
 from psycopg_pool import AsyncConnectionPool
 
-from clonedb import errors
 from clonedb.adapters import ADAPTERS
 from clonedb.lanes.lane import Connection, Context, Outcome, execute, session_of
 from clonedb.lanes.transaction import TransactionLane
@@ -123,38 +122,24 @@ class PoolLane:
             connection = await self._pool.getconn()
         except Exception as error:
             raise translate(error) from error
-        lane: TransactionLane | None = None
+        lane = TransactionLane.on(connection, prepare=self._prepare)
         try:
-            lane = await TransactionLane.begin(
-                connection,
-                prepare=self._prepare,
-                isolation=isolation,
-                read_only=read_only,
-                context=context,
-            )
+            await lane.begin(isolation, read_only, context)
             yield lane
         except BaseException:
+            # Also where the caller was cancelled during BEGIN, which may or may not have begun.
             await self._to_the_end(self._finish(connection, lane, commit=False))
             raise
         await self._to_the_end(self._finish(connection, lane, commit=True))
 
-    async def _finish(
-        self, connection: Connection, lane: TransactionLane | None, *, commit: bool
-    ) -> None:
+    async def _finish(self, connection: Connection, lane: TransactionLane, *, commit: bool) -> None:
         """End the transaction and give the connection back."""
         try:
-            if lane is None:
-                # BEGIN failed, or its caller was cancelled: it may or may not have begun.
-                await connection.close()
-            elif commit:
-                try:
-                    await lane.commit()
-                except errors.ClonedbError:
-                    await lane.rollback()
-                    raise
-            else:
-                await lane.rollback()
+            if commit:
+                await lane.commit()
         finally:
+            # After a COMMIT that went well there is nothing left to roll back.
+            await lane.rollback()
             await self._pool.putconn(connection)
 
     async def _to_the_end(self, finishing: Coroutine[Any, Any, None]) -> None:

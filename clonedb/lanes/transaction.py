@@ -68,17 +68,12 @@ class TransactionLane:
         self._ended = False
 
     @classmethod
-    async def begin(
-        cls,
-        connection: Connection,
-        *,
-        prepare: bool,
-        isolation: str | None,
-        read_only: bool,
-        context: Context,
-    ) -> TransactionLane:
+    def on(cls, connection: Connection, *, prepare: bool) -> TransactionLane:
+        """A lane on a connection of its own; `begin` comes first."""
+        return cls(_Pinned(connection, prepare))
+
+    async def begin(self, isolation: str | None, read_only: bool, context: Context) -> None:
         """BEGIN and the context, in one round trip."""
-        lane = cls(_Pinned(connection, prepare, read_only))
         begin = "BEGIN"
         if isolation is not None:
             if isolation not in _ISOLATION:
@@ -88,10 +83,10 @@ class TransactionLane:
             begin += _ISOLATION[isolation]
         if read_only:
             begin += " READ ONLY"
+        self._pinned.read_only = read_only
         session = session_of(None, context)
-        await lane._control(begin, session=session)
-        lane._pinned.session = session
-        return lane
+        await self._control(begin, session=session)
+        self._pinned.session = session
 
     async def commit(self) -> None:
         """COMMIT; OutcomeUnknown when the connection is lost while it is under way."""

@@ -193,12 +193,12 @@ async def test_a_cancelled_call_of_one_user_leaves_no_context_for_another(
             async with app.transaction() as tx:
                 assert await tx.as_user(ada.id).users.find_by_id(ada.id) == ada
                 try:
-                    async with asyncio.timeout(chance.uniform(0, 0.003)):
+                    async with asyncio.timeout(chance.uniform(0, 0.0015)):
                         await tx.as_user(grace.id).users.get_by_id(grace.id)
                 except TimeoutError:
                     cancelled += 1
                 assert await tx.as_user(ada.id).users.find_by_id(ada.id) == ada
-    assert cancelled > 10
+    assert cancelled, "no call was cancelled: the test has shown nothing"
 
 
 @pytest.mark.parametrize("round_", range(3))
