@@ -8,12 +8,13 @@ from typing import Any
 
 import psycopg
 import pytest
+from plans import nodes, plan_of
 from psycopg.pq import ExecStatus
 
 from clonedb import queries
 from clonedb.ids import new_id
 from clonedb.queries import query_of
-from clonedb.query.statements import Query, Statement
+from clonedb.query.statements import Query
 from clonedb.resources import sql_directory
 from clonedb.testing import SUPERUSER, IsolatedDatabase
 
@@ -81,31 +82,6 @@ def filled(migrated: IsolatedDatabase) -> Iterator[tuple[psycopg.Connection[Any]
         connection.execute("SELECT set_config('clonedb.user_id', %s, false)", [str(row[0])])
         connection.execute("SET plan_cache_mode = force_generic_plan")
         yield connection, str(row[0])
-
-
-def plan_of(
-    connection: psycopg.Connection[Any], statement: Statement, **values: object
-) -> dict[str, Any]:
-    names = statement.parameters
-    connection.execute("DEALLOCATE ALL")
-    connection.execute(f"PREPARE checked AS {statement.text}".encode())
-    marks = ", ".join(["%s"] * len(names))
-    cursor = psycopg.ClientCursor(connection)
-    cursor.execute(
-        f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, FORMAT JSON) EXECUTE checked({marks})".encode(),
-        [values[name] for name in names],
-    )
-    row = cursor.fetchone()
-    assert row is not None
-    explained = row[0] if isinstance(row[0], list) else json.loads(row[0])
-    found: dict[str, Any] = explained[0]["Plan"]
-    return found
-
-
-def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for child in plan.get("Plans", []):
-        yield from nodes(child)
 
 
 def test_a_page_of_sessions_reads_as_many_rows_as_it_returns(
