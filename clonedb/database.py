@@ -21,6 +21,7 @@ from clonedb.errors import (
     ServerTooOld,
 )
 from clonedb.lanes.lane import Connection, Context
+from clonedb.lanes.channels import ChannelLane
 from clonedb.lanes.pool import PoolLane, make_pool
 from clonedb.scopes import DatabaseScope
 from clonedb.settings import Settings, make_settings
@@ -109,8 +110,12 @@ class Database(DatabaseScope):
         pool = make_pool(self.settings)
         await pool.open()
         self._pool = pool
-        self._lane = PoolLane(pool, prepare=not self.settings.pgbouncer)
+        self._lane = lane = PoolLane(pool, prepare=not self.settings.pgbouncer)
         try:
+            if not self.settings.pgbouncer:
+                # Channels set their session, which behind pgbouncer is not their own.
+                self._lane = channels = ChannelLane(self.settings, lane)
+                await channels.open()
             if check_migrations and (missing := await self.missing_migrations()):
                 raise NotMigrated(
                     f"the database lacks {len(missing)} of this release's migrations: "
@@ -145,7 +150,7 @@ class Database(DatabaseScope):
         """Wait for calls under way, then close every connection; again is a no-op."""
         pool, self._pool = self._pool, None
         lane, self._lane = self._lane, _ClosedLane()
-        if pool is not None and isinstance(lane, PoolLane):
+        if pool is not None and isinstance(lane, PoolLane | ChannelLane):
             await lane.drain()
             await pool.close(timeout=self.settings.pool_timeout)
 

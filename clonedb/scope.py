@@ -44,7 +44,7 @@ class Scope(ABC):
         # NaN is in no range, so it is refused too.
         if not isinstance(seconds, int | float) or not 0.001 <= seconds <= 86_400:
             raise InvalidInput(f"a timeout of {seconds!r} s is not between 1 ms and a day")
-        return self._context._replace(timeout_ms=round(seconds * 1000))
+        return msgspec.structs.replace(self._context, timeout_ms=round(seconds * 1000))
 
     async def one(self, query: QueryFunction, row: type[S], /, **arguments: Any) -> S | None:
         """The first row as `row`, or None."""

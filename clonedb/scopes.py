@@ -104,7 +104,7 @@ class DatabaseScope(Scope):
 
     def as_user(self, user_id: UUID | str) -> UserScope:
         """The scope of one user; InvalidInput for what is not a UUID of version 7."""
-        return UserScope(self._lane, self._context._replace(user_id=check_id(user_id, "user_id")))
+        return UserScope(self._lane, self._context.of_user(check_id(user_id, "user_id")))
 
     @property
     def audit_logs(self) -> SystemAuditLogRepository:

@@ -30,6 +30,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     pool_timeout: Seconds = 10.0
     maximum_idle: Seconds = 600.0
     statement_timeout: Seconds = 30.0
+    # Pipelined connections for short statements of many callers; none of a kind is the pool alone.
+    read_channels: Annotated[int, Meta(ge=0, le=64)] = 2
+    write_channels: Annotated[int, Meta(ge=0, le=64)] = 2
+    # For how long a statement may hold up those behind it, running or waiting for a lock, before
+    # it is cancelled and sent again on the pool. Commits and neighbours of the same user take
+    # milliseconds; a person waits for an answer two seconds.
+    channel_statement_timeout: Annotated[float, Meta(ge=0.001, le=86_400)] = 0.2
+    channel_lock_timeout: Annotated[float, Meta(ge=0.001, le=86_400)] = 0.025
     # Behind pgbouncer in transaction mode a prepared statement may belong to another server
     # connection, so none is made.
     pgbouncer: bool = False

@@ -1,8 +1,9 @@
 """How a statement reaches the server.
 
 A `Lane` runs one statement under one user's context in one round trip. Repositories do not know
-their lane: `PoolLane` takes a pooled connection for each call, `TransactionLane` keeps one for a
-transaction. This module and those two hold the only session statements in Python.
+their lane: `ChannelLane` puts short statements of many callers on a few pipelined connections,
+`PoolLane` takes a pooled connection for each call, `TransactionLane` keeps one for a transaction.
+The modules of this package hold the only session statements in Python.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, NamedTuple, Protocol
 from uuid import UUID
 
+import msgspec
 from psycopg import AsyncConnection, AsyncRawCursor
 from psycopg.rows import TupleRow
 
@@ -29,11 +31,21 @@ SET_CONTEXT: Final = (
 )
 
 
-class Context(NamedTuple):
-    """Whose rows a statement sees, and how long it may take; None is no user at all."""
+class Context(msgspec.Struct, frozen=True):
+    """Whose rows a statement sees, and how long it may take; None is no user at all.
+
+    `session_user` is the value of clonedb.user_id, made once for all calls of a scope. `grouped`
+    lets writes share a commit with those of other callers.
+    """
 
     user_id: UUID | None
     timeout_ms: int
+    session_user: str = ""
+    grouped: bool = False
+
+    def of_user(self, user_id: UUID) -> Context:
+        """The same for one user."""
+        return Context(user_id, self.timeout_ms, str(user_id), self.grouped)
 
 
 class Outcome(NamedTuple):
@@ -70,7 +82,7 @@ def session_of(statement: Statement | None, context: Context) -> Session:
     if statement is not None:
         timeout = statement.timeout_ms or timeout
         mode = statement.plan_cache_mode or mode
-    return ("" if context.user_id is None else str(context.user_id), str(timeout), mode)
+    return (context.session_user, str(timeout), mode)
 
 
 async def execute(

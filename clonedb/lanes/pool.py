@@ -93,7 +93,7 @@ class PoolLane:
             except Exception as error:
                 if attempt == 1 and sent and _may_be_sent_again(error, statement):
                     # The next connection may hold the same stale plan.
-                    prepare = prepare and not _is_stale_plan(error)
+                    prepare = prepare and not is_stale_plan(error)
                     continue
                 raise translate(
                     error, statement, outcome_unknown=sent and statement.access == "write"
@@ -164,7 +164,7 @@ class PoolLane:
 
 def _may_be_sent_again(error: Exception, statement: Statement) -> bool:
     """Whether nothing can have been stored and a second try may do better."""
-    if _is_stale_plan(error):
+    if is_stale_plan(error):
         return True
     if statement.access != "read" or not isinstance(error, psycopg.OperationalError):
         return False
@@ -172,7 +172,7 @@ def _may_be_sent_again(error: Exception, statement: Statement) -> bool:
     return state is None or (state[:2] in ("57", "08") and state != "57014")
 
 
-def _is_stale_plan(error: Exception) -> bool:
+def is_stale_plan(error: Exception) -> bool:
     """DDL changed the columns of a prepared statement; the message itself is translated."""
     return (
         isinstance(error, psycopg.errors.FeatureNotSupported)
@@ -183,5 +183,5 @@ def _is_stale_plan(error: Exception) -> bool:
 async def _discard_if_unusable(connection: Connection, error: psycopg.Error) -> None:
     """Close what must not go back to the pool: it would fail the next caller too."""
     # 25006: the server became a standby. A stale plan fails until the statement is prepared anew.
-    if error.sqlstate == "25006" or _is_stale_plan(error):
+    if error.sqlstate == "25006" or is_stale_plan(error):
         await connection.close()

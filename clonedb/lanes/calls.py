@@ -1,0 +1,154 @@
+"""What travels through a pipeline under one Sync: a caller's statement, or a group of them.
+
+The answers to a unit's commands come back in their order and are `take`n one by one; once its Sync
+has come back the unit is `settle`d, and not before, since a commit can still fail after the rows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import psycopg
+from psycopg.pq import ExecStatus, Format
+from psycopg.pq.abc import PGresult
+
+from clonedb.lanes.lane import Outcome, Session
+from clonedb.lanes.prepared import Prepared
+from clonedb.query.statements import Statement
+
+# Nothing is sent for a user, a timeout and a plan mode that the connection has by itself.
+ChannelSession = Session | str | None
+
+
+class Detour(Exception):
+    """Nothing was stored and nobody waits for the answer: send the statement on the pool."""
+
+
+class Alone(Exception):
+    """The group that the statement was in has failed and stored nothing: send it by itself."""
+
+
+class Unit(Protocol):
+    """All commands before one Sync."""
+
+    size: int
+
+    def take(self, result: PGresult, status: int) -> None:
+        """The answer to the next command."""
+
+    def settle(self) -> None:
+        """The Sync has come back: what was stored is stored."""
+
+    def lose(self, error: psycopg.Error) -> None:
+        """The connection is gone; what was stored is not known."""
+
+    def step_aside(self) -> None:
+        """Something before it takes too long: let callers who may go elsewhere."""
+
+
+class Call:
+    """One caller's statement, apart from its neighbours."""
+
+    __slots__ = (
+        "error",
+        "format",
+        "future",
+        "parameter_formats",
+        "parameters",
+        "prepared",
+        "result",
+        "session",
+        "size",
+        "statement",
+        "values",
+    )
+
+    # Set when the values are encoded, for the connection that it is sent on.
+    prepared: Prepared
+    parameters: Sequence[Any]
+    parameter_formats: Sequence[Any] | None
+    format: Format
+
+    def __init__(
+        self,
+        statement: Statement,
+        values: Sequence[Any],
+        session: ChannelSession,
+        future: asyncio.Future[None],
+    ) -> None:
+        self.statement = statement
+        self.values = values
+        self.session = session
+        self.future = future
+        self.size = 0
+        self.result: PGresult | None = None
+        self.error: PGresult | None = None
+
+    def take(self, result: PGresult, status: int) -> None:
+        # The statement is the last of the commands, so the last answer is its own.
+        if status == ExecStatus.FATAL_ERROR:
+            self.error = self.error or result
+        elif status != ExecStatus.PIPELINE_ABORTED:
+            self.result = result
+
+    def settle(self) -> None:
+        # A caller who was cancelled has gone, and gets nothing.
+        if not self.future.done():
+            self.future.set_result(None)
+
+    def lose(self, error: psycopg.Error) -> None:
+        self.abandon(Detour() if self.statement.access == "read" else error)
+
+    def step_aside(self) -> None:
+        if self.statement.access == "read":
+            self.abandon(Detour())
+
+    def abandon(self, reason: Exception) -> None:
+        """End it without an answer."""
+        if not self.future.done():
+            self.future.set_exception(reason)
+
+    def outcome(self) -> Outcome:
+        """The rows; the caller loads them, so that a value it cannot have fails it alone."""
+        assert self.result is not None
+        return self.prepared.load(self.result, self.format)
+
+
+class Group:
+    """Writes of several callers in one transaction, and so in one commit: all or none."""
+
+    __slots__ = ("_results", "calls", "error", "positions", "size")
+
+    def __init__(self, calls: list[Call], size: int) -> None:
+        self.calls = calls
+        self.size = size
+        # Where among the answers each call's own is; the others are those of contexts.
+        self.positions: list[int] = []
+        self.error: PGresult | None = None
+        self._results: list[PGresult] = []
+
+    def take(self, result: PGresult, status: int) -> None:
+        if status == ExecStatus.FATAL_ERROR:
+            self.error = self.error or result
+        self._results.append(result)
+
+    def settle(self) -> None:
+        if self.error is None:
+            for call, position in zip(self.calls, self.positions, strict=True):
+                call.result = self._results[position]
+                call.settle()
+        elif len(self.calls) == 1:
+            self.calls[0].error = self.error
+            self.calls[0].settle()
+        else:
+            for call in self.calls:
+                call.abandon(Alone())
+
+    def lose(self, error: psycopg.Error) -> None:
+        for call in self.calls:
+            call.lose(error)
+
+    def step_aside(self) -> None:
+        """Writes that were sent have nowhere else to go."""

@@ -1,0 +1,154 @@
+"""The channels together with the pool: which statement goes where, and what is sent again.
+
+Reads and writes have channels of their own: a read never waits for a lock that another caller's
+write is after. What goes over several statements, streams, or is called slow in its `.sql` file
+takes the pool; so does whatever a channel gives back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final
+
+import psycopg
+
+from clonedb.lanes.calls import Alone, Call, ChannelSession, Detour
+from clonedb.lanes.channel import Channel, ChannelStatistics
+from clonedb.lanes.lane import Context, Lane, Outcome
+from clonedb.lanes.pool import PoolLane, is_stale_plan
+from clonedb.query.statements import Statement
+from clonedb.settings import Settings
+from clonedb.sqlstates import translate
+
+# The connection does not have the prepared statement: its preparation failed, or it was dropped.
+_NOT_PREPARED: Final = "26000"
+_LOCK_NOT_AVAILABLE: Final = "55P03"
+_CANCELLED: Final = "57014"
+_READ_ONLY: Final = "25006"
+
+
+class ChannelLane:
+    """Short single statements of many callers on a few pipelined connections."""
+
+    def __init__(self, settings: Settings, pool: PoolLane) -> None:
+        self._pool = pool
+        self._loop = asyncio.get_running_loop()
+        self._limit_ms = round(settings.channel_statement_timeout * 1000)
+        self._reads = [
+            Channel(settings, f"read {number}", read_only=True)
+            for number in range(1, settings.read_channels + 1)
+        ]
+        self._writes = [
+            Channel(settings, f"write {number}", read_only=False)
+            for number in range(1, settings.write_channels + 1)
+        ]
+        self._groups = [
+            Channel(settings, "group commit", read_only=False, grouping=True)
+            for _ in self._writes[:1]
+        ]
+        self._reading: Channel | None = None
+
+    async def open(self) -> None:
+        """Connect the first channel for reads; the others connect when they are wanted first."""
+        for channel in self._reads[:1]:
+            await channel.open()
+
+    async def run(self, statement: Statement, values: Sequence[Any], context: Context) -> Outcome:
+        """Raises a ClonedbError. What a channel cannot carry is sent again on the pool."""
+        if statement.lane == "channel":
+            alone = False
+            # Twice at most on channels: a group that failed, and a plan that no longer fits.
+            for _ in range(3):
+                channel = self._choose(statement, context, alone)
+                if channel is None:
+                    break
+                session = self._session(statement, context, channel in self._groups)
+                call = Call(statement, values, session, self._loop.create_future())
+                channel.submit(call)
+                try:
+                    await call.future
+                    if call.error is None:
+                        return call.outcome()
+                except Detour:
+                    break
+                except Alone:
+                    alone = True
+                    continue
+                except Exception as error:
+                    raise translate(
+                        error, statement, outcome_unknown=statement.access == "write"
+                    ) from error
+                error = psycopg.errors.error_from_result(call.error)
+                state = error.sqlstate
+                if state == _NOT_PREPARED or is_stale_plan(error):
+                    channel.forget(call)
+                    continue
+                if state == _LOCK_NOT_AVAILABLE:
+                    break
+                if state == _CANCELLED:
+                    timeout = statement.timeout_ms or context.timeout_ms
+                    if timeout > self._limit_ms:
+                        break
+                if state == _READ_ONLY and statement.access == "write":
+                    channel.reset(error)
+                raise translate(error, statement) from error
+        return await self._pool.run(statement, values, context)
+
+    def _choose(self, statement: Statement, context: Context, alone: bool) -> Channel | None:
+        """A channel that would send at once; None is the pool."""
+        if statement.access == "read":
+            # Calls of one tick go together, in one write to one socket.
+            reading = self._reading
+            if reading is None or not reading.scheduled:
+                reading = self._reading = _least_loaded(self._reads)
+            return reading
+        if context.grouped and not alone:
+            return _least_loaded(self._groups)
+        if context.user_id is None or not self._writes:
+            return _least_loaded(self._writes)
+        # One user's writes share a channel, where they wait for each other's locks in no time.
+        channel = self._writes[hash(context.user_id) % len(self._writes)]
+        return channel if channel.ready() else _least_loaded(self._writes)
+
+    def _session(self, statement: Statement, context: Context, always: bool) -> ChannelSession:
+        timeout = statement.timeout_ms or context.timeout_ms
+        if not always and timeout >= self._limit_ms and statement.plan_cache_mode is None:
+            return context.session_user or None
+        return (
+            context.session_user,
+            str(min(timeout, self._limit_ms)),
+            statement.plan_cache_mode or "auto",
+        )
+
+    def stream(
+        self, statement: Statement, values: Sequence[Any], context: Context
+    ) -> AsyncGenerator[Any, None]:
+        """On a connection of the pool."""
+        return self._pool.stream(statement, values, context)
+
+    def transaction(
+        self, *, isolation: str | None, read_only: bool, context: Context
+    ) -> AbstractAsyncContextManager[Lane]:
+        """On a connection of the pool."""
+        return self._pool.transaction(isolation=isolation, read_only=read_only, context=context)
+
+    def statistics(self) -> list[ChannelStatistics]:
+        """The figures of every channel."""
+        return [channel.statistics() for channel in (*self._reads, *self._writes, *self._groups)]
+
+    async def drain(self) -> None:
+        """Wait for calls under way, then close the channels; the pool is drained too."""
+        await asyncio.gather(
+            *(channel.close() for channel in (*self._reads, *self._writes, *self._groups)),
+            self._pool.drain(),
+        )
+
+
+def _least_loaded(channels: Sequence[Channel]) -> Channel | None:
+    chosen: Channel | None = None
+    for channel in channels:
+        if channel.ready() and (chosen is None or channel.load < chosen.load):
+            chosen = channel
+    return chosen
