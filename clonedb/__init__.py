@@ -30,6 +30,7 @@ from clonedb.errors import (
     UnexpectedDatabaseError,
 )
 from clonedb.ids import check_id, id_at, new_id, time_of
+from clonedb.lanes.channel import ChannelStatistics
 from clonedb.pages import Page
 from clonedb.repositories.audio_chunk_cache import (
     AudioChunkCache,
@@ -167,6 +168,7 @@ __all__ = [
     "CachedEmbedding",
     "CachedResponse",
     "CachedVectorSearch",
+    "ChannelStatistics",
     "ClaimLost",
     "ClaimedDocument",
     "ClonedbError",

@@ -20,8 +20,9 @@ from clonedb.errors import (
     PermissionDenied,
     ServerTooOld,
 )
-from clonedb.lanes.lane import Connection, Context
+from clonedb.lanes.channel import ChannelStatistics
 from clonedb.lanes.channels import ChannelLane
+from clonedb.lanes.lane import Connection, Context
 from clonedb.lanes.pool import PoolLane, make_pool
 from clonedb.scopes import DatabaseScope
 from clonedb.settings import Settings, make_settings
@@ -164,6 +165,10 @@ class Database(DatabaseScope):
         trace: TracebackType | None,
     ) -> None:
         await self.close()
+
+    def channel_statistics(self) -> list[ChannelStatistics]:
+        """The figures of each channel; empty while the Database is closed or has none."""
+        return self._lane.statistics() if isinstance(self._lane, ChannelLane) else []
 
     async def missing_migrations(self) -> list[str]:
         """The ids of this release's migrations that the database does not have."""

@@ -46,6 +46,9 @@ class Scope(ABC):
             raise InvalidInput(f"a timeout of {seconds!r} s is not between 1 ms and a day")
         return msgspec.structs.replace(self._context, timeout_ms=round(seconds * 1000))
 
+    def _context_grouped(self) -> Context:
+        return msgspec.structs.replace(self._context, grouped=True)
+
     async def one(self, query: QueryFunction, row: type[S], /, **arguments: Any) -> S | None:
         """The first row as `row`, or None."""
         outcome: list[Any] = await self._call(query, arguments)

@@ -37,6 +37,19 @@ class UserScope(Scope):
         """The same with another statement timeout, in seconds: 1 ms to a day."""
         return UserScope(self._lane, self._context_within(seconds))
 
+    def group_commit(self) -> UserScope:
+        """The same, whose single writes share their commit with those of other callers.
+
+        Writes that are asked for while a commit is under way wait for it, then go together in one
+        transaction and one commit: many small writes cost the disk one wait. Each caller still gets
+        its own answer, after the commit, and durability is what the server's settings say. The
+        price: a write waits for the group before it and for every member of its own; rows stay
+        locked as long; a member that fails costs all others a second try, one by one; and a
+        connection lost during the commit leaves all of them with OutcomeUnknown. Reads, and
+        everything inside a transaction, are as without it.
+        """
+        return UserScope(self._lane, self._context_grouped())
+
     @property
     def audit_logs(self) -> AuditLogRepository:
         """The entries about this user."""
@@ -101,6 +114,10 @@ class DatabaseScope(Scope):
     def within(self, seconds: float) -> DatabaseScope:
         """The same with another statement timeout, in seconds: 1 ms to a day."""
         return DatabaseScope(self._lane, self._context_within(seconds))
+
+    def group_commit(self) -> DatabaseScope:
+        """The same, whose single writes share their commit; see UserScope.group_commit."""
+        return DatabaseScope(self._lane, self._context_grouped())
 
     def as_user(self, user_id: UUID | str) -> UserScope:
         """The scope of one user; InvalidInput for what is not a UUID of version 7."""

@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-import psycopg
 from psycopg.pq import ExecStatus, Format
 from psycopg.pq.abc import PGresult
 
@@ -41,7 +40,7 @@ class Unit(Protocol):
     def settle(self) -> None:
         """The Sync has come back: what was stored is stored."""
 
-    def lose(self, error: psycopg.Error) -> None:
+    def lose(self, error: Exception) -> None:
         """The connection is gone; what was stored is not known."""
 
     def step_aside(self) -> None:
@@ -70,6 +69,8 @@ class Call:
     parameters: Sequence[Any]
     parameter_formats: Sequence[Any] | None
     format: Format
+    # Set by the answers, unless `error` is.
+    result: PGresult
 
     def __init__(
         self,
@@ -83,7 +84,6 @@ class Call:
         self.session = session
         self.future = future
         self.size = 0
-        self.result: PGresult | None = None
         self.error: PGresult | None = None
 
     def take(self, result: PGresult, status: int) -> None:
@@ -98,7 +98,7 @@ class Call:
         if not self.future.done():
             self.future.set_result(None)
 
-    def lose(self, error: psycopg.Error) -> None:
+    def lose(self, error: Exception) -> None:
         self.abandon(Detour() if self.statement.access == "read" else error)
 
     def step_aside(self) -> None:
@@ -112,7 +112,6 @@ class Call:
 
     def outcome(self) -> Outcome:
         """The rows; the caller loads them, so that a value it cannot have fails it alone."""
-        assert self.result is not None
         return self.prepared.load(self.result, self.format)
 
 
@@ -146,7 +145,7 @@ class Group:
             for call in self.calls:
                 call.abandon(Alone())
 
-    def lose(self, error: psycopg.Error) -> None:
+    def lose(self, error: Exception) -> None:
         for call in self.calls:
             call.lose(error)
 

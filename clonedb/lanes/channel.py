@@ -132,7 +132,7 @@ class Channel:
         if self._pipeline is not None:
             self._pipeline.forget(call)
 
-    def reset(self, error: psycopg.Error) -> None:
+    def reset(self, error: Exception) -> None:
         """Connect anew: this server takes no writes any more."""
         if self._pipeline is not None:
             self._lose(error)
@@ -284,7 +284,7 @@ class Channel:
         finally:
             self._connecting = None
 
-    def _lose(self, error: psycopg.Error) -> None:
+    def _lose(self, error: Exception) -> None:
         pipeline, self._pipeline = self._pipeline, None
         if pipeline is None:
             return

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import psycopg
 
@@ -27,6 +27,9 @@ _NOT_PREPARED: Final = "26000"
 _LOCK_NOT_AVAILABLE: Final = "55P03"
 _CANCELLED: Final = "57014"
 _READ_ONLY: Final = "25006"
+
+# A group that has failed, a plan that no longer fits, and once in vain.
+_CHANNEL_TRIES: Final = 3
 
 
 class ChannelLane:
@@ -59,8 +62,7 @@ class ChannelLane:
         """Raises a ClonedbError. What a channel cannot carry is sent again on the pool."""
         if statement.lane == "channel":
             alone = False
-            # Twice at most on channels: a group that failed, and a plan that no longer fits.
-            for _ in range(3):
+            for _ in range(_CHANNEL_TRIES):
                 channel = self._choose(statement, context, alone)
                 if channel is None:
                     break
@@ -71,30 +73,35 @@ class ChannelLane:
                     await call.future
                     if call.error is None:
                         return call.outcome()
+                    raise psycopg.errors.error_from_result(call.error)
                 except Detour:
                     break
                 except Alone:
                     alone = True
-                    continue
                 except Exception as error:
-                    raise translate(
-                        error, statement, outcome_unknown=statement.access == "write"
-                    ) from error
-                error = psycopg.errors.error_from_result(call.error)
-                state = error.sqlstate
-                if state == _NOT_PREPARED or is_stale_plan(error):
-                    channel.forget(call)
-                    continue
-                if state == _LOCK_NOT_AVAILABLE:
-                    break
-                if state == _CANCELLED:
-                    timeout = statement.timeout_ms or context.timeout_ms
-                    if timeout > self._limit_ms:
+                    again = self._again(error, call, channel, context)
+                    if again == "pool":
                         break
-                if state == _READ_ONLY and statement.access == "write":
-                    channel.reset(error)
-                raise translate(error, statement) from error
+                    if again is None:
+                        unknown = statement.access == "write"
+                        raise translate(error, statement, outcome_unknown=unknown) from error
         return await self._pool.run(statement, values, context)
+
+    def _again(
+        self, error: Exception, call: Call, channel: Channel, context: Context
+    ) -> Literal["channel", "pool"] | None:
+        """Where to send a statement again that has failed and stored nothing; None is nowhere."""
+        state = getattr(error, "sqlstate", None)
+        if state == _NOT_PREPARED or is_stale_plan(error):
+            channel.forget(call)
+            return "channel"
+        if state == _LOCK_NOT_AVAILABLE:
+            return "pool"
+        if state == _CANCELLED and self._timeout_ms(call.statement, context) > self._limit_ms:
+            return "pool"
+        if state == _READ_ONLY and call.statement.access == "write":
+            channel.reset(error)
+        return None
 
     def _choose(self, statement: Statement, context: Context, alone: bool) -> Channel | None:
         """A channel that would send at once; None is the pool."""
@@ -113,7 +120,7 @@ class ChannelLane:
         return channel if channel.ready() else _least_loaded(self._writes)
 
     def _session(self, statement: Statement, context: Context, always: bool) -> ChannelSession:
-        timeout = statement.timeout_ms or context.timeout_ms
+        timeout = self._timeout_ms(statement, context)
         if not always and timeout >= self._limit_ms and statement.plan_cache_mode is None:
             return context.session_user or None
         return (
@@ -121,6 +128,10 @@ class ChannelLane:
             str(min(timeout, self._limit_ms)),
             statement.plan_cache_mode or "auto",
         )
+
+    @staticmethod
+    def _timeout_ms(statement: Statement, context: Context) -> int:
+        return statement.timeout_ms or context.timeout_ms
 
     def stream(
         self, statement: Statement, values: Sequence[Any], context: Context

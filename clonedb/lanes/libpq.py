@@ -43,5 +43,5 @@ def send_sync(pgconn: PGconn) -> None:
     """Queue a Sync; what was queued is sent by the next `flush`."""
     if _send_pipeline_sync is None:
         pgconn.pipeline_sync()
-    elif not _send_pipeline_sync(pgconn.pgconn_ptr or 0):
+    elif not _send_pipeline_sync(pgconn.pgconn_ptr):  # type: ignore[attr-defined]
         raise psycopg.OperationalError(pgconn.get_error_message())
