@@ -19,6 +19,8 @@ _RANDOM_BITS: Final = 62
 _COUNTER_BITS: Final = 12
 _VERSION_7: Final = 7 << 76
 _VARIANT: Final = 0b10 << 62
+_VERSION_AND_VARIANT: Final = 0xF << 76 | 0b11 << 62
+_MAXIMUM_AHEAD_MS: Final = MAXIMUM_AHEAD // timedelta(milliseconds=1)
 
 _lock = threading.Lock()
 _last = 0  # milliseconds << 12 | counter of the id made last
@@ -74,13 +76,13 @@ def check_id(value: UUID | str, name: str = "id") -> UUID:
     if not isinstance(value, UUID):
         raise InvalidInput(f"{name} must be a UUID, not {type(value).__name__}")
     # version() of the standard library builds strings; this is on the path of every call.
-    if (value.int >> 76) & 0xF != 7 or (value.int >> 62) & 0b11 != 0b10:
+    number = value.int
+    if number & _VERSION_AND_VARIANT != _VERSION_7 | _VARIANT:
         raise InvalidInput(
             f"{name} {value} is not a UUID of version 7",
             remedy="use clonedb.new_id(), or leave the id out and the database makes it",
         )
-    # The exact moment matters only when the cheap comparison of milliseconds is suspicious.
-    if (value.int >> 80) > time.time_ns() // 1_000_000 + MAXIMUM_AHEAD // timedelta(milliseconds=1):
+    if number >> 80 > time.time() * 1000 + _MAXIMUM_AHEAD_MS:
         raise InvalidInput(
             f"{name} {value} carries a time in the future: more than "
             f"{MAXIMUM_AHEAD.days} day ahead of this clock"

@@ -105,10 +105,12 @@ def same_as_stored(new: msgspec.Struct, stored: S, what: str) -> S:
 
 
 def _same(asked: object, stored: object) -> bool:
+    if asked == stored:
+        return True
     if isinstance(asked, Decimal) and isinstance(stored, Decimal):
         # The column has rounded it, as numeric does: half away from zero.
-        asked = asked.quantize(stored, ROUND_HALF_UP)
-    return asked == stored
+        return asked.quantize(stored, ROUND_HALF_UP) == stored
+    return False
 
 
 def all_same_as_stored(news: Sequence[msgspec.Struct], stored: Sequence[S], what: str) -> list[S]:
