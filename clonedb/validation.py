@@ -87,7 +87,7 @@ def _check(content: Any, where: str) -> None:
             )
     elif isinstance(content, UUID):
         check_id(content, where)
-    elif isinstance(content, dict) or isinstance(content, Mapping):
+    elif isinstance(content, Mapping):
         _check_json(content, where, DEEPEST_JSON)
     elif isinstance(content, list) or (
         isinstance(content, Sequence) and not isinstance(content, bytes | bytearray)
