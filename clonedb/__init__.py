@@ -29,6 +29,7 @@ from clonedb.errors import (
     Unavailable,
     UnexpectedDatabaseError,
 )
+from clonedb.event_loop import run
 from clonedb.ids import check_id, id_at, new_id, time_of
 from clonedb.lanes.channel import ChannelStatistics
 from clonedb.pages import Page
@@ -275,6 +276,7 @@ __all__ = [
     "id_at",
     "new_id",
     "pack_vector",
+    "run",
     "time_of",
     "unpack_vector",
 ]

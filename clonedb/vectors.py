@@ -39,8 +39,14 @@ def pack_vector(vector: Vector) -> bytes:
 
 
 def unpack_vector(packed: bytes) -> array[float]:
-    """The numbers of a packed vector; `numpy.frombuffer(packed, "<f4")` gives them uncopied."""
+    """The numbers of a packed vector, copied."""
     return _little_endian(array("f", packed))
+
+
+def view_vector(packed: bytes) -> memoryview[float]:
+    """The numbers of a packed vector, read-only and uncopied (on a big-endian host, copied)."""
+    numbers = packed if sys.byteorder == "little" else unpack_vector(packed)
+    return memoryview(numbers).cast("B").cast("f").toreadonly()
 
 
 def _numbers(vector: Vector) -> array[float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
+from clonedb import event_loop
 from clonedb.commands.terminal import AsJson, Dsn, print_json, stderr
 from clonedb.errors import InvalidInput
 
@@ -115,7 +115,7 @@ def load(
             stderr.print(f"{file.name}:{bad.line}: skipped: {bad.reason}", markup=False)
 
         with _server(dsn, data) as (worker_dsn, place):
-            report = asyncio.run(
+            report = event_loop.run(
                 load_and_count(
                     worker_dsn,
                     file,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import msgspec
 import typer
 from rich.table import Table
 
+from clonedb import event_loop
 from clonedb.commands.terminal import AsJson, Dsn, print_json, stdout
 from clonedb.errors import Unavailable
 
@@ -31,7 +30,7 @@ def health(dsn: Dsn = None, as_json: AsJson = False) -> None:
             del figures["pool"]  # of a pool that was made for this question
             return {"ok": found.ok, **figures}
 
-    figures = asyncio.run(look())
+    figures = event_loop.run(look())
     if as_json:
         print_json(figures)
     else:

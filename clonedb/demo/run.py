@@ -18,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-from clonedb import migrate
+from clonedb import event_loop, migrate
 from clonedb.database import Database
 from clonedb.demo.answers import ask_twice
 from clonedb.demo.limits import run_into_limits
@@ -75,7 +75,7 @@ def run(
             migrations=len(applied),
             migrate_seconds=time.perf_counter() - before,
         )
-        return asyncio.run(_demonstrate(server, facts, started, on_step))
+        return event_loop.run(_demonstrate(server, facts, started, on_step))
 
 
 @contextmanager

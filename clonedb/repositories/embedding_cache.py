@@ -16,7 +16,7 @@ from clonedb.repositories.cache_table import (
     check_ttl,
 )
 from clonedb.validation import Label, convert
-from clonedb.vectors import Vector, pack_vector, unpack_vector
+from clonedb.vectors import Vector, pack_vector, unpack_vector, view_vector
 
 EMBEDDING_TTL: Final = timedelta(hours=1)
 
@@ -29,8 +29,12 @@ class CachedEmbedding(CachedEntry, frozen=True):
     dimensions: int
 
     def vector(self) -> array[float]:
-        """The numbers; `numpy.frombuffer(entry.embedding, "<f4")` gives them without a copy."""
+        """The numbers, as a copy of one's own."""
         return unpack_vector(self.embedding)
+
+    def view(self) -> memoryview[float]:
+        """The numbers without a copy, to read; `numpy.asarray(entry.view())` is float32."""
+        return view_vector(self.embedding)
 
 
 class EmbeddingCache(CacheTable[CachedEmbedding]):

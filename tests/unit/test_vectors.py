@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 from array import array
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clonedb import InvalidInput, pack_vector, unpack_vector
+from clonedb.vectors import view_vector
 
 float32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
 vectors = st.lists(float32, min_size=1, max_size=300)
@@ -36,6 +38,22 @@ def test_every_form_of_a_vector_packs_alike(vector: list[float]) -> None:
         bytearray(packed),
     ]
     assert {pack_vector(form) for form in forms} == {packed}
+
+
+@given(vectors)
+def test_a_view_shows_the_numbers_of_the_bytes_themselves(vector: list[float]) -> None:
+    packed = pack_vector(vector)
+    view = view_vector(packed)
+    assert view.tolist() == vector
+    assert view.readonly
+    assert view.obj is packed or sys.byteorder == "big"
+
+
+def test_numpy_takes_a_view_as_float32() -> None:
+    numpy = pytest.importorskip("numpy")
+    numbers = numpy.asarray(view_vector(pack_vector([1.5, -2.0])))
+    assert numbers.dtype == numpy.float32
+    assert numbers.tolist() == [1.5, -2.0]
 
 
 def test_numpy_arrays_pack_without_being_asked_for() -> None:
