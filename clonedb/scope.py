@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 
 from clonedb.errors import InvalidInput
-from clonedb.lanes.lane import Context, Lane
+from clonedb.lanes.lane import Context, Lane, Outcome
 from clonedb.queries import query_of
 from clonedb.query.statements import Statement
 
@@ -51,26 +51,25 @@ class Scope(ABC):
 
     async def one(self, query: QueryFunction, row: type[S], /, **arguments: Any) -> S | None:
         """The first row as `row`, or None."""
-        outcome: list[Any] = await self._call(query, arguments)
-        return row(*outcome[0]) if outcome else None
+        rows = (await self._call(query, arguments)).rows
+        return row(*rows[0]) if rows else None
 
     async def all(self, query: QueryFunction, row: type[S], /, **arguments: Any) -> list[S]:
         """Every row as `row`."""
-        return [row(*columns) for columns in await self._call(query, arguments)]
+        return [row(*columns) for columns in (await self._call(query, arguments)).rows]
 
     async def rows(self, query: QueryFunction, /, **arguments: Any) -> list[tuple[Any, ...]]:
         """Every row as a tuple, for a repository that splits the columns itself."""
-        rows: list[tuple[Any, ...]] = await self._call(query, arguments)
-        return rows
+        return (await self._call(query, arguments)).rows
 
     async def value(self, query: QueryFunction, /, **arguments: Any) -> Any:
         """The first column of the first row, or None."""
-        return await self._call(query, arguments)
+        rows = (await self._call(query, arguments)).rows
+        return rows[0][0] if rows else None
 
     async def count(self, query: QueryFunction, /, **arguments: Any) -> int:
         """The number of rows that a statement without rows has affected."""
-        affected: int = await self._call(query, arguments)
-        return affected
+        return (await self._call(query, arguments)).affected
 
     async def stream(
         self, query: QueryFunction, row: type[S], /, **arguments: Any
@@ -85,9 +84,9 @@ class Scope(ABC):
             async for columns in rows:
                 yield row(*columns)
 
-    def _call(self, query: QueryFunction, arguments: dict[str, Any]) -> Awaitable[Any]:
-        result: Awaitable[Any] = query(_Target(self), **self._with_user(query, arguments))
-        return result
+    def _call(self, query: QueryFunction, arguments: dict[str, Any]) -> Awaitable[Outcome]:
+        outcome: Awaitable[Outcome] = query(_Target(self), **self._with_user(query, arguments))
+        return outcome
 
     def _with_user(self, query: QueryFunction, arguments: dict[str, Any]) -> dict[str, Any]:
         # The scope, and nobody else, says whose rows they are.
@@ -97,22 +96,18 @@ class Scope(ABC):
 
 
 class _Target:
-    """What a query function runs on: hands statement and arguments to the scope's lane."""
+    """What a query function runs on: hands statement and arguments to the scope's lane.
+
+    Every operator gives the whole outcome; what of it is wanted, the scope's own methods know.
+    """
 
     __slots__ = ("_scope",)
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
 
-    async def fetch_all(self, statement: Statement, values: Sequence[Any]) -> list[Any]:
-        return (await self._scope._lane.run(statement, values, self._scope._context)).rows
+    def fetch_all(self, statement: Statement, values: Sequence[Any]) -> Awaitable[Outcome]:
+        scope = self._scope
+        return scope._lane.run(statement, values, scope._context)
 
-    # One row is a list of at most one, so that `one` need not tell a row from its absence.
-    fetch_one = fetch_all
-
-    async def fetch_value(self, statement: Statement, values: Sequence[Any]) -> Any:
-        rows = await self.fetch_all(statement, values)
-        return rows[0][0] if rows else None
-
-    async def execute(self, statement: Statement, values: Sequence[Any]) -> int:
-        return (await self._scope._lane.run(statement, values, self._scope._context)).affected
+    fetch_one = fetch_value = execute = fetch_all
