@@ -107,8 +107,8 @@ LIMIT :limit::bigint;
 -- name: record(user_id, session_id, id, user_transcript, transcript_confidence, user_audio_duration_ms, retrieved_chunks, llm_response, response_audio_duration_ms, asr_latency_ms, rag_latency_ms, llm_latency_ms, tts_latency_ms, total_latency_ms, asr_cost, llm_cost, tts_cost, state)^
 -- Stores a turn, adds it to its session's totals and, where asked, moves the session's state.
 -- Totals are computed from the locked row: without the lock 175 were counted for 40 turns. A turn
--- that is stored already comes back as it is, also when its session has ended since; a number
--- that does not follow the locked total is such a turn, and is not counted again.
+-- that is stored already comes back as it is; a number that does not follow the locked total is
+-- such a turn, and is not counted again.
 -- plan_cache_mode: force_generic_plan
 WITH locked AS (
     SELECT
@@ -127,39 +127,9 @@ WITH locked AS (
         AND s.deleted_at IS NULL
     FOR NO KEY UPDATE
 ),
-stored AS (
-    SELECT
-        t.session_id,
-        t.id,
-        t.turn_number,
-        t.user_transcript,
-        t.transcript_confidence,
-        t.user_audio_duration_ms,
-        t.retrieved_chunks,
-        t.llm_response,
-        t.response_audio_duration_ms,
-        t.asr_latency_ms,
-        t.rag_latency_ms,
-        t.llm_latency_ms,
-        t.tts_latency_ms,
-        t.total_latency_ms,
-        t.asr_cost,
-        t.llm_cost,
-        t.tts_cost,
-        t.total_cost,
-        t.created_at
-    FROM locked
-    INNER JOIN clonedb.conversation_turns AS t
-        ON t.user_id = :user_id::uuid
-        AND t.session_id = locked.id
-        AND t.id >= locked.turn_window_start
-        AND t.id < locked.turn_window_end
-    WHERE t.id = :id::uuid
-),
 verdict AS (
     SELECT
         CASE
-            WHEN EXISTS (SELECT FROM stored) THEN 'repeated'
             WHEN locked.ended_at IS NOT NULL THEN 'ended'
             WHEN
                 coalesce(:id::uuid, clonedb.uuid_v7_floor(statement_timestamp()))
@@ -263,77 +233,32 @@ totals AS (
         AND s.id = locked.id
         AND inserted.turn_number = locked.total_turns + 1
     RETURNING s.id
-),
-turn AS (
-    SELECT
-        inserted.session_id,
-        inserted.id,
-        inserted.turn_number,
-        inserted.user_transcript,
-        inserted.transcript_confidence,
-        inserted.user_audio_duration_ms,
-        inserted.retrieved_chunks,
-        inserted.llm_response,
-        inserted.response_audio_duration_ms,
-        inserted.asr_latency_ms,
-        inserted.rag_latency_ms,
-        inserted.llm_latency_ms,
-        inserted.tts_latency_ms,
-        inserted.total_latency_ms,
-        inserted.asr_cost,
-        inserted.llm_cost,
-        inserted.tts_cost,
-        inserted.total_cost,
-        inserted.created_at
-    FROM inserted
-    UNION ALL
-    SELECT
-        stored.session_id,
-        stored.id,
-        stored.turn_number,
-        stored.user_transcript,
-        stored.transcript_confidence,
-        stored.user_audio_duration_ms,
-        stored.retrieved_chunks,
-        stored.llm_response,
-        stored.response_audio_duration_ms,
-        stored.asr_latency_ms,
-        stored.rag_latency_ms,
-        stored.llm_latency_ms,
-        stored.tts_latency_ms,
-        stored.total_latency_ms,
-        stored.asr_cost,
-        stored.llm_cost,
-        stored.tts_cost,
-        stored.total_cost,
-        stored.created_at
-    FROM stored
 )
 SELECT
     coalesce(verdict.outcome, 'no_session') AS outcome,
     verdict.state AS from_state,
-    turn.session_id,
-    turn.id,
-    turn.turn_number,
-    turn.user_transcript,
-    turn.transcript_confidence,
-    turn.user_audio_duration_ms,
-    turn.retrieved_chunks,
-    turn.llm_response,
-    turn.response_audio_duration_ms,
-    turn.asr_latency_ms,
-    turn.rag_latency_ms,
-    turn.llm_latency_ms,
-    turn.tts_latency_ms,
-    turn.total_latency_ms,
-    turn.asr_cost,
-    turn.llm_cost,
-    turn.tts_cost,
-    turn.total_cost,
-    turn.created_at
+    inserted.session_id,
+    inserted.id,
+    inserted.turn_number,
+    inserted.user_transcript,
+    inserted.transcript_confidence,
+    inserted.user_audio_duration_ms,
+    inserted.retrieved_chunks,
+    inserted.llm_response,
+    inserted.response_audio_duration_ms,
+    inserted.asr_latency_ms,
+    inserted.rag_latency_ms,
+    inserted.llm_latency_ms,
+    inserted.tts_latency_ms,
+    inserted.total_latency_ms,
+    inserted.asr_cost,
+    inserted.llm_cost,
+    inserted.tts_cost,
+    inserted.total_cost,
+    inserted.created_at
 FROM (VALUES (1)) AS always
 LEFT JOIN verdict ON true
-LEFT JOIN turn ON true;
+LEFT JOIN inserted ON true;
 
 -- name: record_many(user_id, rows)
 -- Stores many turns, of one or several living sessions, from one array of JSON objects, in the

@@ -48,8 +48,8 @@ class ChannelLane:
             for number in range(1, settings.write_channels + 1)
         ]
         self._groups = [
-            Channel(settings, "group commit", read_only=False, grouping=True)
-            for _ in self._writes[:1]
+            Channel(settings, f"group commit {number}", read_only=False, grouping=True)
+            for number in range(1, settings.write_channels + 1)
         ]
         self._reading: Channel | None = None
 
@@ -111,13 +111,12 @@ class ChannelLane:
             if reading is None or not reading.scheduled:
                 reading = self._reading = _least_loaded(self._reads)
             return reading
-        if context.grouped and not alone:
-            return _least_loaded(self._groups)
-        if context.user_id is None or not self._writes:
-            return _least_loaded(self._writes)
-        # One user's writes share a channel, where they wait for each other's locks in no time.
-        channel = self._writes[hash(context.user_id) % len(self._writes)]
-        return channel if channel.ready() else _least_loaded(self._writes)
+        channels = self._groups if context.grouped and not alone else self._writes
+        if context.user_id is None or not channels:
+            return _least_loaded(channels)
+        # One user's writes share a channel, where none of them waits for a lock of another.
+        channel = channels[hash(context.user_id) % len(channels)]
+        return channel if channel.ready() else _least_loaded(channels)
 
     def _session(self, statement: Statement, context: Context, always: bool) -> ChannelSession:
         timeout = self._timeout_ms(statement, context)

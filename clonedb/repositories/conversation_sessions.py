@@ -359,11 +359,11 @@ class ConversationSessionRepository:
             **columns_of(new),
         )
         outcome, from_state, turn = rows[0][0], rows[0][1], rows[0][2:]
-        if outcome in ("recorded", "repeated"):
+        if outcome == "recorded":
             return same_as_stored(new, ConversationTurn(*turn), "turn")
         if outcome != "no_session" and new.id is not None:
-            # The first call with this id may have been stored while this one waited for the
-            # session: too late for its snapshot, and no reason to refuse.
+            # The first call with this id may have been stored before the session ended or moved
+            # on, or while this one waited for it: no reason to refuse.
             stored = await self.find_turn(session_id, new.id)
             if stored is not None:
                 return same_as_stored(new, stored, "turn")
