@@ -31,8 +31,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     maximum_idle: Seconds = 600.0
     statement_timeout: Seconds = 30.0
     # Pipelined connections for short statements of many callers; none of a kind is the pool alone.
+    # A write channel waits for the disk at each commit, a group channel once for a group.
     read_channels: Annotated[int, Meta(ge=0, le=64)] = 2
-    write_channels: Annotated[int, Meta(ge=0, le=64)] = 2
+    write_channels: Annotated[int, Meta(ge=0, le=64)] = 4
+    group_channels: Annotated[int, Meta(ge=0, le=64)] = 2
     # For how long a statement may hold up those behind it, running or waiting for a lock, before
     # it is cancelled and sent again on the pool. Commits and neighbours of the same user take
     # milliseconds; a person waits for an answer two seconds.

@@ -10,7 +10,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 import psycopg
@@ -22,10 +22,11 @@ from clonedb.settings import Settings
 # Larger parameters hold up the neighbours while they travel: a document's text takes the pool.
 LARGEST_CALL: Final = 256 * 1024
 
+ChannelKind = Literal["read", "write", "group commit"]
+
 # What a connection may have under way. More callers wait here, where one costs about 1 KB.
 # A write that meets a lock holds up those that were sent behind it, so of them there are few.
-_READS_IN_FLIGHT: Final = 128
-_WRITES_IN_FLIGHT: Final = 16
+_IN_FLIGHT: Final[dict[ChannelKind, int]] = {"read": 128, "write": 16, "group commit": 1}
 _BYTES_IN_FLIGHT: Final = 1024 * 1024
 
 # Members hold their locks until the last of them is done, so a group must stay short.
@@ -58,16 +59,13 @@ class ChannelStatistics(msgspec.Struct, frozen=True):
 
 
 class Channel:
-    """One connection's worth of calls; `grouping` puts writes that wait into one commit."""
+    """One connection's worth of calls; a group channel puts writes that wait into one commit."""
 
-    def __init__(
-        self, settings: Settings, name: str, *, read_only: bool, grouping: bool = False
-    ) -> None:
+    def __init__(self, settings: Settings, name: str, kind: ChannelKind) -> None:
         self.name = name
         self._settings = settings
-        self._read_only = read_only
-        self._grouping = grouping
-        self._depth = 1 if grouping else _READS_IN_FLIGHT if read_only else _WRITES_IN_FLIGHT
+        self._kind = kind
+        self._depth = _IN_FLIGHT[kind]
         self._loop = asyncio.get_running_loop()
         self._pipeline: Pipeline | None = None
         self._connecting: asyncio.Task[None] | None = None
@@ -151,7 +149,7 @@ class Channel:
                 and len(pipeline.in_flight) < self._depth
                 and pipeline.bytes_in_flight < _BYTES_IN_FLIGHT
             ):
-                if self._grouping:
+                if self._kind == "group commit":
                     self._send_group(pipeline)
                 else:
                     self._send_one(pipeline)
@@ -258,7 +256,7 @@ class Channel:
         """Connect now; raises psycopg.Error."""
         self._pipeline = await Pipeline.connect(
             self._settings,
-            read_only=self._read_only,
+            read_only=self._kind == "read",
             on_settled=self._settled,
             on_lost=self._lose,
         )

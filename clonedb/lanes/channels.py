@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 import psycopg
 
 from clonedb.lanes.calls import Alone, Call, ChannelSession, Detour
-from clonedb.lanes.channel import Channel, ChannelStatistics
+from clonedb.lanes.channel import Channel, ChannelKind, ChannelStatistics
 from clonedb.lanes.lane import Context, Lane, Outcome
 from clonedb.lanes.pool import PoolLane, is_stale_plan
 from clonedb.query.statements import Statement
@@ -39,18 +39,9 @@ class ChannelLane:
         self._pool = pool
         self._loop = asyncio.get_running_loop()
         self._limit_ms = round(settings.channel_statement_timeout * 1000)
-        self._reads = [
-            Channel(settings, f"read {number}", read_only=True)
-            for number in range(1, settings.read_channels + 1)
-        ]
-        self._writes = [
-            Channel(settings, f"write {number}", read_only=False)
-            for number in range(1, settings.write_channels + 1)
-        ]
-        self._groups = [
-            Channel(settings, f"group commit {number}", read_only=False, grouping=True)
-            for number in range(1, settings.write_channels + 1)
-        ]
+        self._reads = _channels(settings, "read", settings.read_channels)
+        self._writes = _channels(settings, "write", settings.write_channels)
+        self._groups = _channels(settings, "group commit", settings.group_channels)
         self._reading: Channel | None = None
 
     async def open(self) -> None:
@@ -111,7 +102,8 @@ class ChannelLane:
             if reading is None or not reading.scheduled:
                 reading = self._reading = _least_loaded(self._reads)
             return reading
-        channels = self._groups if context.grouped and not alone else self._writes
+        grouped = context.grouped and not alone and self._groups
+        channels = self._groups if grouped else self._writes
         if context.user_id is None or not channels:
             return _least_loaded(channels)
         # One user's writes share a channel, where none of them waits for a lock of another.
@@ -154,6 +146,10 @@ class ChannelLane:
             *(channel.close() for channel in (*self._reads, *self._writes, *self._groups)),
             self._pool.drain(),
         )
+
+
+def _channels(settings: Settings, kind: ChannelKind, count: int) -> list[Channel]:
+    return [Channel(settings, f"{kind} {number}", kind) for number in range(1, count + 1)]
 
 
 def _least_loaded(channels: Sequence[Channel]) -> Channel | None:
