@@ -28,6 +28,12 @@ _LOCK_NOT_AVAILABLE: Final = "55P03"
 _CANCELLED: Final = "57014"
 _READ_ONLY: Final = "25006"
 
+# A statement that was too slow for a channel is likely to be so for the next caller, unless the
+# machine was short of breath; a row that was locked is free when a transaction ends. In seconds.
+_SLOW_SECONDS: Final = 5.0
+_LOCKED_SECONDS: Final = 1.0
+_MOST_AVOIDED: Final = 1_000
+
 # A group that has failed, a plan that no longer fits, and once in vain.
 _CHANNEL_TRIES: Final = 3
 
@@ -43,6 +49,8 @@ class ChannelLane:
         self._writes = _channels(settings, "write", settings.write_channels)
         self._groups = _channels(settings, "group commit", settings.group_channels)
         self._reading: Channel | None = None
+        # What takes the pool until when, by the loop's time.
+        self._pool_until: dict[object, float] = {}
 
     async def open(self) -> None:
         """Connect the first channel for reads; the others connect when they are wanted first."""
@@ -51,7 +59,9 @@ class ChannelLane:
 
     async def run(self, statement: Statement, values: Sequence[Any], context: Context) -> Outcome:
         """Raises a ClonedbError. What a channel cannot carry is sent again on the pool."""
-        if statement.lane == "channel":
+        if statement.lane == "channel" and not (
+            self._pool_until and self._avoids(statement, context)
+        ):
             alone = False
             for _ in range(_CHANNEL_TRIES):
                 channel = self._choose(statement, context, alone)
@@ -87,12 +97,29 @@ class ChannelLane:
             channel.forget(call)
             return "channel"
         if state == _LOCK_NOT_AVAILABLE:
+            self._avoid((call.statement, context.user_id), _LOCKED_SECONDS)
             return "pool"
         if state == _CANCELLED and self._timeout_ms(call.statement, context) > self._limit_ms:
+            self._avoid(call.statement, _SLOW_SECONDS)
             return "pool"
         if state == _READ_ONLY and call.statement.access == "write":
             channel.reset(error)
         return None
+
+    def _avoid(self, what: object, seconds: float) -> None:
+        """Have it take the pool for a while: once it has held up its neighbours is enough."""
+        if len(self._pool_until) >= _MOST_AVOIDED:
+            self._pool_until.clear()
+        self._pool_until[what] = self._loop.time() + seconds
+
+    def _avoids(self, statement: Statement, context: Context) -> bool:
+        for what in (statement, (statement, context.user_id)):
+            until = self._pool_until.get(what)
+            if until is not None:
+                if until > self._loop.time():
+                    return True
+                del self._pool_until[what]
+        return False
 
     def _choose(self, statement: Statement, context: Context, alone: bool) -> Channel | None:
         """A channel that would send at once; None is the pool."""
