@@ -89,12 +89,15 @@ class Channel:
         in_flight = 0 if self._pipeline is None else len(self._pipeline.in_flight)
         return in_flight + len(self._waiting)
 
-    def ready(self) -> bool:
-        """Whether a call would be sent at once; where not, the channel begins to connect."""
-        if self._pipeline is None:
-            self.begin_to_connect()
-            return False
-        return not self._stalled
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection."""
+        return self._pipeline is not None
+
+    @property
+    def usable(self) -> bool:
+        """Whether a call would be sent at once."""
+        return self._pipeline is not None and not self._stalled
 
     def statistics(self) -> ChannelStatistics:
         """The figures of this channel."""
@@ -263,8 +266,8 @@ class Channel:
         self._made += 1
 
     def begin_to_connect(self) -> None:
-        """Connect in the background, for as long as it takes."""
-        if self._connecting is None and not self._closed:
+        """Connect in the background, for as long as it takes, unless it is or does."""
+        if self._pipeline is None and self._connecting is None and not self._closed:
             self._connecting = self._loop.create_task(self._connect())
 
     async def _connect(self) -> None:

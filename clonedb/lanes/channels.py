@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager
+from operator import attrgetter
 from typing import Any, Final, Literal
 
 import psycopg
@@ -33,6 +34,9 @@ _READ_ONLY: Final = "25006"
 _SLOW_SECONDS: Final = 5.0
 _LOCKED_SECONDS: Final = 1.0
 _MOST_AVOIDED: Final = 1_000
+
+# Calls of a channel, from which on it is worth another connection.
+_CROWDED: Final = 8
 
 # A group that has failed, a plan that no longer fits, and once in vain.
 _CHANNEL_TRIES: Final = 3
@@ -135,7 +139,10 @@ class ChannelLane:
             return _least_loaded(channels)
         # One user's writes share a channel, where none of them waits for a lock of another.
         channel = channels[hash(context.user_id) % len(channels)]
-        return channel if channel.ready() else _least_loaded(channels)
+        if channel.usable:
+            return channel
+        channel.begin_to_connect()
+        return _least_loaded(channels)
 
     def _session(self, statement: Statement, context: Context, always: bool) -> ChannelSession:
         timeout = self._timeout_ms(statement, context)
@@ -180,8 +187,14 @@ def _channels(settings: Settings, kind: ChannelKind, count: int) -> list[Channel
 
 
 def _least_loaded(channels: Sequence[Channel]) -> Channel | None:
-    chosen: Channel | None = None
-    for channel in channels:
-        if channel.ready() and (chosen is None or channel.load < chosen.load):
-            chosen = channel
+    """The one that has least to do; where even that one has much, another begins to connect."""
+    chosen = min((channel for channel in channels if channel.usable), key=_load, default=None)
+    if chosen is None or chosen.load >= _CROWDED:
+        for channel in channels:
+            if not channel.connected:
+                channel.begin_to_connect()
+                break
     return chosen
+
+
+_load: Final = attrgetter("load")
