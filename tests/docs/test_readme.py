@@ -50,7 +50,7 @@ def test_the_readmes_query_loads_and_its_lines_are_those_of_the_real_one(tmp_pat
 
 
 async def test_the_services_guides_transaction_runs(as_ada: UserScope) -> None:
-    (example,) = blocks("docs/services.md", "python")
+    (example,) = (block for block in blocks("docs/services.md", "python") if "isolation" in block)
     source = "async def example(mine):\n" + re.sub(r"(?m)^", "    ", example)
     defined: dict[str, object] = {}
     exec(source, defined)  # noqa: S102 - the guide's own example
@@ -99,6 +99,13 @@ def test_every_relative_link_of_a_guide_leads_somewhere(guide: str) -> None:
 async def test_settings_in_the_guide_have_the_defaults_it_says() -> None:
     text = (ROOT / "docs/services.md").read_text()
     settings = Database("host=/nowhere").settings
-    for name in ("connection_timeout", "pool_timeout", "maximum_idle", "statement_timeout"):
-        (said,) = re.findall(rf"`{name}` \| (\d+) s", text)
+    for name in (
+        "connection_timeout",
+        "pool_timeout",
+        "maximum_idle",
+        "statement_timeout",
+        "channel_statement_timeout",
+        "channel_lock_timeout",
+    ):
+        (said,) = re.findall(rf"`{name}` \| ([\d.]+) s", text)
         assert float(said) == getattr(settings, name)
