@@ -1,0 +1,98 @@
+"""The command line: `python -m tests.benchmarks [--smoke | --full] [--only NAME]`."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.benchmarks import machine, report
+from tests.benchmarks.contest import Arena
+from tests.benchmarks.effort import DEFAULT, FULL, SMOKE
+from tests.benchmarks.progress import elapsed, say
+from tests.benchmarks.server import running_server
+from tests.benchmarks.site import Site
+from tests.benchmarks.workloads import (
+    bulk,
+    growth,
+    lists,
+    point_read,
+    record_turn,
+    streaming,
+    whole_turn,
+)
+
+_WORKLOADS = {
+    "point_read": point_read,
+    "lists": lists,
+    "record_turn": record_turn,
+    "whole_turn": whole_turn,
+    "bulk": bulk,
+    "streaming": streaming,
+    "growth": growth,
+}
+_DOCUMENTS = Path(__file__).parents[2] / "docs" / "benchmarks"
+
+
+def main() -> None:
+    """Run, and write the tables."""
+    arguments = _parse()
+    effort = SMOKE if arguments.smoke else FULL if arguments.full else DEFAULT
+    seed = arguments.seed if arguments.seed is not None else random.SystemRandom().getrandbits(32)
+    say(f"the order of the rounds is that of --seed {seed}")
+    whole = not arguments.smoke and not arguments.only
+    output = arguments.output or (_DOCUMENTS if whole else Path(tempfile.mkdtemp()))
+    run = report.Run(seed=seed, machine=machine.describe())
+    with running_server(arguments.directory) as server:
+        run.machine["postgresql"] = server.version
+        run.machine["fsync_ms"] = round(server.fsync_milliseconds(), 2)
+        site = Site(server, effort)
+        order = random.Random(seed)
+        arenas = [Arena(server, loop, order) for loop in effort.loops]
+        try:
+            for name in arguments.only or _WORKLOADS:
+                _run(site, name, arenas, run)
+                if not arguments.smoke:
+                    # Each kind of work begins with fresh processes, so that memory is its own.
+                    for arena in arenas:
+                        arena.renew()
+        finally:
+            for arena in arenas:
+                arena.renew()
+    run.seconds = round(elapsed())
+    for path in report.write(run, output):
+        say(f"wrote {path}")
+
+
+def _run(site: Site, name: str, arenas: list[Arena], run: report.Run) -> None:
+    for contest in _WORKLOADS[name].contests(site):
+        for arena in arenas:
+            say(f"{contest.title} ({arena.loop})")
+            site.server.checkpoint()
+            results = arena.run(contest)
+            run.add(contest, results)
+            for line in report.progress_lines(results):
+                say(f"    {line}")
+            run.absent |= arena.absent
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="nox -s bench --", description="clonedb beside its peers"
+    )
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--smoke", action="store_true", help="every workload for a moment")
+    length.add_argument("--full", action="store_true", help="growth to 10^7 rows too")
+    parser.add_argument(
+        "--only", action="append", choices=_WORKLOADS, help="this workload; may be repeated"
+    )
+    parser.add_argument("--seed", type=int, help="of the order of the rounds, printed otherwise")
+    parser.add_argument("--output", type=Path, help="the folder for the tables and the plot")
+    parser.add_argument("--directory", type=Path, help="the folder for the server's data")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
