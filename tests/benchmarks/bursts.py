@@ -74,9 +74,7 @@ async def measure(contestant: Contestant, burst: Burst) -> Measurement:
     )
 
 
-async def _call_on(
-    contestant: Contestant, caller: int, deadline: float, calls: int | None
-) -> int:
+async def _call_on(contestant: Contestant, caller: int, deadline: float, calls: int | None) -> int:
     call = contestant.call
     if calls is not None:
         for _ in range(calls):

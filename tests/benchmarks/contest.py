@@ -27,7 +27,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 class Contest(msgspec.Struct, frozen=True, kw_only=True):
     """Work, contestants, and how often and how long they are measured.
 
-    `before` runs before each burst, not measured. Throughout a contest nobody else works.
+    `before` runs before each burst, not measured, and nobody else works during one. `compared` are
+    the contestants whose ratio to each other one is told; with `base`, each one's ratio to that is.
     """
 
     name: str
@@ -37,6 +38,8 @@ class Contest(msgspec.Struct, frozen=True, kw_only=True):
     rounds: int
     bursts: list[Burst]
     unit: str = "calls"
+    compared: tuple[str, ...] = ("clonedb",)
+    base: str | None = None
     before: Callable[[], None] | None = None
 
 

@@ -40,16 +40,18 @@ class Contestant(ABC):
         """The next user, session and turn."""
         return next(self._turns)
 
+    @abstractmethod
     async def open(self) -> None:
         """Connect, with nothing that depends on the number of callers."""
 
-    async def prepare(self, callers: int) -> None:
+    async def prepare(self, callers: int) -> None:  # noqa: B027
         """Make ready for so many callers; not measured."""
 
     @abstractmethod
     async def call(self, caller: int) -> None:
         """Do the work once; raises where it did not find or do what it should."""
 
+    @abstractmethod
     async def close(self) -> None:
         """Disconnect."""
 

@@ -1,20 +1,40 @@
-"""What a run has found."""
+"""Writing what a run has found: results.json, results.md, point_read.svg."""
+
 from __future__ import annotations
-import statistics
+
 from pathlib import Path
-from typing import Any
-class Run:
-    def __init__(self, seed, machine):
-        self.seed=seed; self.machine=machine; self.absent=set(); self.seconds=0; self.contests=[]
-    def add(self, contest, results):
-        self.contests.append((contest, results))
-def progress_lines(results):
-    out=[]
-    for cell, ms in sorted(results.items(), key=lambda kv:(kv[0].callers)):
-        r=statistics.median(m.rate for m in ms)
-        c=statistics.median(m.client_cpu/m.calls*1e6 for m in ms)
-        s=statistics.median((m.server_cpu or 0)/m.calls*1e6 for m in ms)
-        m=ms[-1]
-        out.append(f"{cell.callers:4} {cell.label:34} {r:10.1f}/s  client {c:9.1f} us server {s:9.1f} us  {m.memory:.0f} MB {m.memory_growth or ''} {m.longest_pause_ms or ''}")
-    return out
-def write(run, output): return []
+
+import msgspec
+
+from tests.benchmarks import plot, tables
+from tests.benchmarks.run import ContestResult, Run
+
+
+def write(run: Run, folder: Path) -> list[Path]:
+    """Write the files into the folder; returns which."""
+    folder.mkdir(parents=True, exist_ok=True)
+    results = folder / "results.json"
+    results.write_bytes(msgspec.json.format(msgspec.json.encode(run), indent=1) + b"\n")
+    document = folder / "results.md"
+    document.write_text(tables.render(run))
+    written = [results, document]
+    point_read = run.find("point_read")
+    if point_read is not None:
+        picture = folder / "point_read.svg"
+        picture.write_text(plot.render(point_read))
+        written.append(picture)
+    return written
+
+
+def read(path: Path) -> Run:
+    """A run from its results.json."""
+    return msgspec.json.decode(path.read_bytes(), type=Run)
+
+
+def progress_lines(contest: ContestResult) -> list[str]:
+    """A contest's figures for whoever waits."""
+    return [
+        f"{each.callers:4} {each.label:34} {each.rate:11,.1f}/s"
+        f"   client {each.client_us:9,.0f} µs   server {each.server_us or 0:9,.0f} µs"
+        for each in contest.series
+    ]

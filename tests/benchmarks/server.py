@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +16,7 @@ from psycopg import sql
 
 from clonedb import migrate
 from clonedb.embedded import EmbeddedServer
-from clonedb.testing import SUPERUSER
+from clonedb.postgres.cluster import SUPERUSER
 
 _TEMPLATE: Final = "clonedb"
 
@@ -114,9 +116,6 @@ def _cpu_seconds(process: psutil.Process) -> float:
 
 
 def _fsync_milliseconds(directory: Path) -> float:
-    import os
-    import time
-
     durations = []
     with tempfile.TemporaryFile(dir=directory, buffering=0) as file:
         for _ in range(21):

@@ -36,9 +36,7 @@ class Site:
         say("making the database")
         connection = self.database(_BASE)
         # One row of everybody would make all callers wait for each other's commits.
-        connection.execute(
-            "DELETE FROM clonedb.rate_limit_rules WHERE scope = 'everybody'"
-        )
+        connection.execute("DELETE FROM clonedb.rate_limit_rules WHERE scope = 'everybody'")
         connection.execute(
             "UPDATE clonedb.rate_limit_rules SET capacity = 1e9, refill_per_second = 1e6"
         )

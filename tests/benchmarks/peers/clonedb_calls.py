@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ from tests.benchmarks.peers.material import (
     VECTOR,
     bulk_sessions,
     bulk_users,
+    first_number,
     turn_key,
 )
 
@@ -95,7 +95,7 @@ class WholeTurn(_OnDatabase):
 
     async def open(self) -> None:
         await super().open()
-        self._numbers = itertools.count()
+        self._numbers = first_number()
 
     async def call(self, caller: int) -> None:
         user_id, session_id = self.ground.conversations[caller]

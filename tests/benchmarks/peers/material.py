@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
+import time
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
@@ -64,8 +67,11 @@ def bulk_sessions(count: int) -> list[dict[str, Any]]:
     ]
 
 
+def first_number() -> itertools.count[int]:
+    """Numbers of turns that no other process has given."""
+    return itertools.count(time.time_ns())
+
+
 def turn_key(user_id: UUID, number: int, what: bytes) -> bytes:
     """A cache key that no turn had before."""
-    import hashlib
-
     return hashlib.sha256(user_id.bytes + number.to_bytes(8, "big") + what).digest()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from datetime import timedelta
 from typing import Any, Final
 
@@ -37,6 +36,7 @@ from tests.benchmarks.peers.material import (
     VECTOR,
     bulk_sessions,
     bulk_users,
+    first_number,
     turn_key,
 )
 
@@ -176,7 +176,7 @@ class WholeTurn(_Pinned):
 
     async def open(self) -> None:
         await super().open()
-        self._numbers = itertools.count()
+        self._numbers = first_number()
 
     async def made(self, connection: AsyncConnection[Any], caller: int) -> None:
         user_id, _ = self.ground.conversations[caller]
@@ -225,9 +225,7 @@ class WholeTurn(_Pinned):
 
 _HOUR: Final = timedelta(hours=1)
 _CACHED: Final = {"user_id": None, "key": None, "tags": None, "ttl": None}
-_TAKE: Final = statements.text_of(
-    queries.rate_limits.take, endpoint=None, cost=None, address=None
-)
+_TAKE: Final = statements.text_of(queries.rate_limits.take, endpoint=None, cost=None, address=None)
 _TRANSITION: Final = statements.text_of(
     queries.conversation_sessions.transition, user_id=None, id=None, to_state=None
 )
@@ -273,22 +271,19 @@ class CopyEncodedUsers(_Pinned):
         self._copy = f"COPY {self.table} ({names}) FROM STDIN (FORMAT BINARY)"
         places = ", ".join(f"${number}" for number in range(1, len(rows[0]) + 1))
         insert = f"INSERT INTO {self.table} ({names}) VALUES ({places})"
-        async with await AsyncConnection.connect(self.ground.copier, **_CONNECTION) as connection:
-            async with connection.transaction(force_rollback=True):
-                cursor = connection.cursor()
-                await cursor.executemany(insert, [tuple(row.values()) for row in rows])
-                ids = [row["id"] for row in rows]
-                encoded = [
-                    bytes(block)
-                    async for block in self._encoded(connection, names, ids)
-                ]
+        async with (
+            await AsyncConnection.connect(self.ground.copier, **_CONNECTION) as connection,
+            connection.transaction(force_rollback=True),
+        ):
+            cursor = connection.cursor()
+            await cursor.executemany(insert, [tuple(row.values()) for row in rows])
+            ids = [row["id"] for row in rows]
+            encoded = [bytes(block) async for block in self._encoded(connection, names, ids)]
         self._data = b"".join(encoded)
 
     def rows(self) -> list[dict[str, Any]]:
         """What is stored."""
-        return [
-            {**row, "settings": Jsonb(row["settings"])} for row in bulk_users(self.ground.rows)
-        ]
+        return [{**row, "settings": Jsonb(row["settings"])} for row in bulk_users(self.ground.rows)]
 
     async def _encoded(self, connection: Any, names: str, ids: list[Any]) -> Any:
         listed = ", ".join(f"'{identifier}'" for identifier in ids)

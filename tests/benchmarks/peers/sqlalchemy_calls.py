@@ -1,4 +1,4 @@
-"""SQLAlchemy's ORM on asyncio with asyncpg: a session for each call, as its documentation advises."""
+"""SQLAlchemy's ORM on asyncio with asyncpg: a session for each call, as its documentation says."""
 
 from __future__ import annotations
 

@@ -45,6 +45,7 @@ def contests(site: Site) -> list[Contest]:
                 rounds=site.effort.long_rounds,
                 bursts=[Burst(callers=1, calls=1)],
                 unit="batches",
+                compared=tuple(label for library, _, label in contestants if library == "clonedb"),
                 before=_Cleaning(site, owner[0]),
             )
         )
@@ -61,9 +62,7 @@ class _Cleaning:
     def __call__(self) -> None:
         self._site.server.make_durable(True)
         connection = self._site.base
-        connection.execute(
-            "DELETE FROM clonedb.users WHERE email LIKE %s", (f"{BULK_GROUP}-_%@%",)
-        )
+        connection.execute("DELETE FROM clonedb.users WHERE email LIKE %s", (f"{BULK_GROUP}-_%@%",))
         connection.execute(
             "DELETE FROM clonedb.conversation_sessions WHERE user_id = %s", (self._owner,)
         )

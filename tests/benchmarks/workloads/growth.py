@@ -26,6 +26,7 @@ def contests(site: Site) -> list[Contest]:
                 Entry(library="clonedb", variant="app", label=label_of(rows), ground=ground)
                 for rows, ground in grounds.items()
             ],
+            base=label_of(site.effort.growth[0]),
             rounds=site.effort.rounds,
             bursts=[Burst(callers=16, seconds=site.effort.burst)],
         )

@@ -35,10 +35,10 @@ def contests(site: Site) -> list[Contest]:
                 Entry(library=library, variant=variant, label=label, ground=ground)
                 for library, variant, label in _CONTESTANTS
             ],
+            compared=(WITH_CONTEXT, WITHOUT_CONTEXT),
             rounds=site.effort.rounds,
             bursts=[
-                Burst(callers=callers, seconds=site.effort.burst)
-                for callers in site.effort.callers
+                Burst(callers=callers, seconds=site.effort.burst) for callers in site.effort.callers
             ],
         )
     ]

@@ -44,6 +44,7 @@ def contests(site: Site) -> list[Contest]:
                 title=f"Recording a turn, fsync {'on' if durable else 'off'}",
                 work="record_turn",
                 entries=entries,
+                compared=(GROUPED, SINGLE),
                 rounds=site.effort.rounds,
                 bursts=[Burst(callers=_CALLERS, seconds=site.effort.burst * 1.5)],
                 before=partial(site.server.make_durable, durable),
