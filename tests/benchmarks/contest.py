@@ -27,8 +27,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 class Contest(msgspec.Struct, frozen=True, kw_only=True):
     """Work, contestants, and how often and how long they are measured.
 
-    `before` runs before each burst, not measured, and nobody else works during one. `compared` are
-    the contestants whose ratio to each other one is told; with `base`, each one's ratio to that is.
+    `before` runs first and before each burst, not measured; nobody else works during one.
+    `compared` are those whose ratio to each other one is told; with `base`, that of each to it is.
     """
 
     name: str
@@ -67,6 +67,8 @@ class Arena:
 
     def run(self, contest: Contest) -> Results:
         """Every round's measurements, round by round."""
+        if contest.before is not None:
+            contest.before()  # what a contestant prepares is not to meet another's rows
         entries = self._open(contest)
         results: Results = {}
         try:
@@ -91,6 +93,7 @@ class Arena:
         if isinstance(process, Pgbench):
             return measurement  # its connections are gone, and what they used with them
         used = self._server.cpu_seconds() - used
+        process.release(entry.label)
         return msgspec.structs.replace(measurement, server_cpu=used)
 
     def _open(self, contest: Contest) -> list[Entry]:

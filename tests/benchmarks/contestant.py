@@ -14,6 +14,9 @@ from tests.benchmarks.ground import Ground
 # What a service's pool has by default in this library and in asyncpg.
 POOL_SIZE = 10
 
+# What a contestant may keep open between bursts, so that all fit the server's 200 connections.
+IDLE_CONNECTIONS = 16
+
 
 class Contestant(ABC):
     """Opened once, called by many callers at once, closed."""
@@ -46,6 +49,9 @@ class Contestant(ABC):
 
     async def prepare(self, callers: int) -> None:  # noqa: B027
         """Make ready for so many callers; not measured."""
+
+    async def release(self) -> None:  # noqa: B027
+        """Give back what others need after a burst of many callers."""
 
     @abstractmethod
     async def call(self, caller: int) -> None:

@@ -56,6 +56,10 @@ class LibraryProcess:
         measurement: Measurement = self._ask("burst", key, burst)
         return measurement
 
+    def release(self, key: str) -> None:
+        """Let a contestant give back what others need."""
+        self._ask("release", key)
+
     def close(self, key: str) -> None:
         """Disconnect a contestant."""
         self._ask("close", key)
@@ -112,6 +116,9 @@ async def _obey(module: Any, opened: dict[str, Contestant], what: str, key: str,
         return None
     if what == "prepare":
         await prepare(opened[key], rest[0])
+        return None
+    if what == "release":
+        await opened[key].release()
         return None
     return await measure(opened[key], rest[0])
 

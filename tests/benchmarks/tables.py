@@ -115,8 +115,8 @@ def _table(contest: ContestResult, callers: int, loops: list[str]) -> list[str]:
         found = {loop: contest.find(loop, callers, label) for loop in loops}
         scale = 1000 if batches else 1
         cells = [
-            *(_cell(found[loop] and _rate(found[loop], batches)) for loop in loops),
-            *(_cell(each and each.client_us / scale) for each in found.values()),
+            *(_cell(_rate(each, batches)) for each in found.values()),
+            *(_cell(None if each is None else each.client_us / scale) for each in found.values()),
             _cell(_last(each.server_us for each in found.values() if each), scale),
             _cell(max(each.memory for each in found.values() if each)),
         ]

@@ -9,7 +9,7 @@ import asyncpg
 import msgspec
 
 from clonedb import ConversationSession, ConversationTurn, SessionWithTurns, User
-from tests.benchmarks.contestant import POOL_SIZE, Contestant, address_of, check
+from tests.benchmarks.contestant import IDLE_CONNECTIONS, POOL_SIZE, Contestant, address_of, check
 from tests.benchmarks.peers import statements
 from tests.benchmarks.peers.material import TURN, bulk_sessions, bulk_users
 
@@ -49,6 +49,10 @@ class _Pinned(Contestant):
             await _configure(connection)
             self.connections.append(connection)
             self.prepared.append(await self.prepare_statements(connection))
+
+    async def release(self) -> None:
+        if len(self.connections) > IDLE_CONNECTIONS:
+            await self.prepare(IDLE_CONNECTIONS)
 
     async def prepare_statements(self, connection: Any) -> Any:
         """What a caller executes."""

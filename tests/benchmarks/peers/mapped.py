@@ -80,6 +80,18 @@ class ConversationSession(Base):
     updated_at: Mapped[datetime] = mapped_column(server_default=FetchedValue())
     deleted_at: Mapped[datetime | None]
 
+    # With the window of the session, so that the other months are pruned for this peer as well.
+    turns: Mapped[list[ConversationTurn]] = relationship(
+        primaryjoin=lambda: and_(
+            ConversationSession.user_id == foreign(ConversationTurn.user_id),
+            ConversationSession.id == foreign(ConversationTurn.session_id),
+            ConversationTurn.id >= ConversationSession.turn_window_start,
+            ConversationTurn.id < ConversationSession.turn_window_end,
+        ),
+        order_by=lambda: ConversationTurn.turn_number,
+        viewonly=True,
+    )
+
 
 class ConversationTurn(Base):
     """A turn."""
@@ -114,17 +126,3 @@ class ConversationTurn(Base):
     tts_cost: Mapped[Decimal]
     total_cost: Mapped[Decimal] = mapped_column(Computed("asr_cost + llm_cost + tts_cost"))
     created_at: Mapped[datetime] = mapped_column(server_default=FetchedValue())
-
-
-# With the window of the session, so that the other months are pruned for this peer as well.
-ConversationSession.turns = relationship(
-    ConversationTurn,
-    primaryjoin=and_(
-        ConversationSession.user_id == foreign(ConversationTurn.user_id),
-        ConversationSession.id == foreign(ConversationTurn.session_id),
-        ConversationTurn.id >= ConversationSession.turn_window_start,
-        ConversationTurn.id < ConversationSession.turn_window_end,
-    ),
-    order_by=ConversationTurn.turn_number,
-    viewonly=True,
-)

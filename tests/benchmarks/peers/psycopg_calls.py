@@ -27,7 +27,7 @@ from clonedb import (
     User,
     queries,
 )
-from tests.benchmarks.contestant import POOL_SIZE, Contestant, check
+from tests.benchmarks.contestant import IDLE_CONNECTIONS, POOL_SIZE, Contestant, check
 from tests.benchmarks.peers import statements
 from tests.benchmarks.peers.material import (
     EMBEDDING_MODEL,
@@ -78,6 +78,10 @@ class _Pinned(Contestant):
             )
             await self.made(connection, len(self.connections))
             self.connections.append(connection)
+
+    async def release(self) -> None:
+        if len(self.connections) > IDLE_CONNECTIONS:
+            await self.prepare(IDLE_CONNECTIONS)
 
     async def made(self, connection: AsyncConnection[Any], caller: int) -> None:
         """What else a new connection needs."""
@@ -148,13 +152,13 @@ class RecordTurnInTransaction(_Pinned):
         connection = self.connections[caller]
         async with connection.transaction():
             cursor = await connection.execute(statements.LOCK_SESSION, (user_id, session_id))
-            started_at, ended_at, turns, latency, cost = await cursor.fetchone()
+            started_at, ended_at, turns, latency, cost = await _one(cursor)
             check(ended_at is None)
             cursor = await connection.execute(
                 statements.INSERT_TURN,
                 statements.insert_values(user_id, session_id, started_at, turns + 1, TURN),
             )
-            stored = ConversationTurn(*await cursor.fetchone())
+            stored = ConversationTurn(*await _one(cursor))
             await connection.execute(
                 statements.ADD_TOTALS,
                 (
@@ -177,6 +181,9 @@ class WholeTurn(_Pinned):
     async def open(self) -> None:
         await super().open()
         self._numbers = first_number()
+
+    async def release(self) -> None:
+        """Nothing: it has no neighbours, and planning its statements anew takes seconds."""
 
     async def made(self, connection: AsyncConnection[Any], caller: int) -> None:
         user_id, _ = self.ground.conversations[caller]
@@ -217,7 +224,7 @@ class WholeTurn(_Pinned):
                 _PUT_ANSWER,
                 (user_id, answer_key, TURN.llm_response, "claude-3-opus", [], [], _HOUR),
             )
-        outcome, _, *columns = await recording.fetchone()
+        outcome, _, *columns = await _one(recording)
         check(outcome == "recorded" and ConversationTurn(*columns).session_id == session_id)
         moving = await connection.execute(_TRANSITION, (user_id, session_id, "listening"))
         check(_session(await moving.fetchone()).state == "listening")
@@ -243,10 +250,16 @@ _PUT_ANSWER: Final = statements.text_of(
 )
 
 
+async def _one(cursor: psycopg.AsyncCursor[Any]) -> tuple[Any, ...]:
+    row = await cursor.fetchone()
+    check(row is not None)
+    return row or ()
+
+
 def _decision(row: Any) -> RateLimitDecision:
-    outcome, scope, endpoint, tier, *rest = row
+    outcome, scope, endpoint, tier, limit, remaining, retry_after, reset_at = row
     rule = None if scope is None else RateLimitRuleKey(scope, endpoint, tier)
-    return RateLimitDecision(outcome != "denied", rule, *rest[:3], rest[3])
+    return RateLimitDecision(outcome != "denied", rule, limit, remaining, retry_after, reset_at)
 
 
 def _session(row: Any) -> ConversationSession:

@@ -107,12 +107,12 @@ class RecordTurn(_OnEngine):
     async def call(self, caller: int) -> None:
         user_id, session_id = self.ground.conversations[caller]
         async with self.sessions.begin() as session:
-            conversation = await session.get(
+            conversation = await session.get_one(
                 ConversationSession,
                 (user_id, session_id),
                 with_for_update={"key_share": True},
             )
-            check(conversation is not None and conversation.ended_at is None)
+            check(conversation.ended_at is None)
             turn = ConversationTurn(
                 user_id=user_id,
                 session_id=session_id,
