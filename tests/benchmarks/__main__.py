@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import random
 import tempfile
 from pathlib import Path
@@ -35,6 +36,7 @@ _WORKLOADS = {
     "streaming": streaming,
     "growth": growth,
 }
+_CONTESTS_AT_MOST = 2  # of one workload
 _DOCUMENTS = Path(__file__).parents[2] / "docs" / "benchmarks"
 
 
@@ -52,17 +54,20 @@ def main() -> None:
     seed = arguments.seed if arguments.seed is not None else random.SystemRandom().getrandbits(32)
     say(f"the order of the rounds is that of --seed {seed}")
     whole = not (arguments.smoke or arguments.only or arguments.rounds)
-    output = arguments.output or (_DOCUMENTS if whole else Path(tempfile.mkdtemp()))
+    output = arguments.output or (
+        _DOCUMENTS if whole else Path(tempfile.mkdtemp(prefix="clonedb-bench-"))
+    )
     run = Run(seed=seed, machine=machine.describe())
     with running_server(arguments.directory) as server:
         run.machine["postgresql"] = server.version
         run.machine["fsync_ms"] = round(server.fsync_milliseconds(), 2)
         site = Site(server, effort)
         order = random.Random(seed)
-        arenas = [Arena(server, loop, order) for loop in effort.loops]
+        arenas = [Arena(server, loop, order) for loop in effort.loops if _is_installed(loop)]
+        names = list(arguments.only or _WORKLOADS)
         try:
-            for name in arguments.only or _WORKLOADS:
-                _run(site, name, arenas, run)
+            for done, name in enumerate(names):
+                _run(site, name, arenas, run, len(names) - done - 1)
                 if not arguments.smoke:
                     # Each kind of work begins with fresh processes, so that memory is its own.
                     for arena in arenas:
@@ -75,15 +80,22 @@ def main() -> None:
         say(f"wrote {path}")
 
 
-def _run(site: Site, name: str, arenas: list[Arena], run: Run) -> None:
-    for contest in _WORKLOADS[name].contests(site):
+def _run(site: Site, name: str, arenas: list[Arena], run: Run, later: int) -> None:
+    contests = _WORKLOADS[name].contests(site)
+    left = (len(contests) + later * _CONTESTS_AT_MOST) * len(arenas)
+    for contest in contests:
         for arena in arenas:
             say(f"{contest.title} ({arena.loop})")
             site.server.checkpoint()
-            results = arena.run(contest)
+            results = arena.run(contest, (site.effort.minutes * 60 - elapsed()) / left)
+            left -= 1
             for line in report.progress_lines(run.add(contest, results)):
                 say(f"    {line}")
             run.absent = sorted(arena.absent.union(run.absent))
+
+
+def _is_installed(loop: str) -> bool:
+    return importlib.util.find_spec(loop) is not None
 
 
 def _parse() -> argparse.Namespace:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
 
 import msgspec
@@ -65,14 +66,18 @@ class Arena:
         self._processes: dict[str, LibraryProcess | Pgbench] = {}
         self.absent: set[str] = set()
 
-    def run(self, contest: Contest) -> Results:
-        """Every round's measurements, round by round."""
+    def run(self, contest: Contest, seconds: float) -> Results:
+        """Every round's measurements, round by round; no more rounds after so many seconds."""
+        started = time.monotonic()
         if contest.before is not None:
             contest.before()  # what a contestant prepares is not to meet another's rows
         entries = self._open(contest)
         results: Results = {}
         try:
-            for _ in range(contest.rounds):
+            for number in range(contest.rounds):
+                if number and time.monotonic() - started > seconds:
+                    say(f"only {number} of {contest.rounds} rounds: it takes too long")
+                    break
                 turns = [(entry, burst) for entry in entries for burst in contest.bursts]
                 self._order.shuffle(turns)
                 for entry, burst in turns:

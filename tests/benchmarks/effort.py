@@ -10,9 +10,11 @@ import msgspec
 class Effort(msgspec.Struct, frozen=True):
     """Rounds, the length of a burst in seconds, and sizes.
 
+    `minutes` is what a run may take: rounds are left out where they would take longer.
     `growth` are the numbers of turns at which rates are compared, the smallest first.
     """
 
+    minutes: float
     rounds: int
     burst: float
     long_rounds: int
@@ -28,8 +30,9 @@ class Effort(msgspec.Struct, frozen=True):
 
 
 DEFAULT: Final = Effort(
+    minutes=15,
     rounds=7,
-    burst=0.4,
+    burst=0.3,
     long_rounds=5,
     users=2_000,
     list_sessions=200,
@@ -42,9 +45,10 @@ DEFAULT: Final = Effort(
     loops=("asyncio", "uvloop"),
 )
 
-FULL: Final = msgspec.structs.replace(DEFAULT, growth=(*DEFAULT.growth, 10_000_000))
+FULL: Final = msgspec.structs.replace(DEFAULT, minutes=45, growth=(*DEFAULT.growth, 10_000_000))
 
 SMOKE: Final = Effort(
+    minutes=2,
     rounds=1,
     burst=0.02,
     long_rounds=1,

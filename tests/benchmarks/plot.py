@@ -10,7 +10,7 @@ import msgspec
 
 from tests.benchmarks.run import ContestResult, Series
 
-_LABEL_WIDTH: Final = 206
+_LABEL_WIDTH: Final = 222
 _PANEL_WIDTH: Final = 190
 _PANEL_GAP: Final = 22
 _VALUE_WIDTH: Final = 48  # of the text behind the longest bar
