@@ -83,9 +83,12 @@ SELECT
     'It was slower than I remembered. The strings carried it, and when the oboe came in I had to '
     'look away from the stage for a moment.',
     8200, 180, 90, 640, 300, 1210, 0.0004, 0.0051, 0.0007
-FROM unnest(%(owners)s::uuid[], %(sessions)s::uuid[]) AS wanted (user_id, id)
+FROM unnest(%(owners)s::uuid[], %(sessions)s::uuid[])
+WITH ORDINALITY AS wanted (user_id, id, position)
 INNER JOIN clonedb.conversation_sessions AS s ON s.user_id = wanted.user_id AND s.id = wanted.id
 CROSS JOIN generate_series(1, %(turns)s) AS n
+-- As if 16 conversations went on at a time: on the pages the turns of a session lie apart.
+ORDER BY wanted.position / 16, n, wanted.position
 """
 
 # So many at a time, so that progress can be told and memory stays small.

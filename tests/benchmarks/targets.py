@@ -146,10 +146,14 @@ _RATIOS: Final = [
         _ratio(
             f"growth from {growth.label_of(10_000)} to {growth.label_of(rows)}",
             f"{what} ≥ {share}",
-            *(f"growth_{work}", 16, growth.label_of(rows), growth.label_of(10_000), share),
+            *(contest, 16, growth.label_of(rows), growth.label_of(10_000), share),
         )
         for rows in (1_000_000, 10_000_000)
-        for work, what, share in (("one_turn", "point", 0.6), ("newest_turns", "list", 0.9))
+        for contest, what, share in (
+            ("growth_point", "point", 0.6),
+            ("growth_list", "list", 0.9),
+            ("growth_any_list", "list of any session", 0.9),
+        )
     ),
 ]
 
