@@ -24,7 +24,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     calls: int
     seconds: float
     client_cpu: float
-    memory: float
+    memory: float | None = None
     server_cpu: float | None = None
     memory_growth: float | None = None
     longest_pause_ms: float | None = None

@@ -65,7 +65,6 @@ class Pgbench:
             calls=int(calls[1]),
             seconds=int(calls[1]) / float(rate[1]),
             client_cpu=after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
-            memory=after.ru_maxrss / 1024,
         )
 
     def close(self, key: str) -> None:

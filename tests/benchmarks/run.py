@@ -48,9 +48,10 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
         return statistics.median(known) if known else None
 
     @property
-    def memory(self) -> float:
-        """MiB of the client process, at most."""
-        return max(each.memory for each in self.rounds)
+    def memory(self) -> float | None:
+        """MiB of the client process, at most, where it is known."""
+        known = [each.memory for each in self.rounds if each.memory is not None]
+        return max(known) if known else None
 
     def ratio_to(self, other: Series) -> Ratio:
         """How many times as fast as the other in the same rounds."""

@@ -118,7 +118,7 @@ def _table(contest: ContestResult, callers: int, loops: list[str]) -> list[str]:
             *(_cell(_rate(each, batches)) for each in found.values()),
             *(_cell(None if each is None else each.client_us / scale) for each in found.values()),
             _cell(_last(each.server_us for each in found.values() if each), scale),
-            _cell(max(each.memory for each in found.values() if each)),
+            _cell(_last(each.memory for each in found.values() if each)),
         ]
         cells += [
             _comparison(contest, loop, callers, ours, label)
