@@ -112,6 +112,15 @@ class UserFromPool(_Pool):
         check(record is not None and User(*record).id == user_id)
 
 
+class TurnPinned(_Pinned):
+    statement = statements.FIND_TURN
+
+    async def call(self, caller: int) -> None:
+        user_id, session_id, turn_id = self.next_turn()
+        record = await self.prepared[caller].fetchrow(user_id, session_id, turn_id)
+        check(record is not None and ConversationTurn(*record).id == turn_id)
+
+
 class NewestTurnsPinned(_Pinned):
     statement = statements.NEWEST_TURNS
 
@@ -230,6 +239,7 @@ CONTESTANTS: Final[dict[str, dict[str, type[Contestant]]]] = {
         "transaction": UserInTransaction,
         "pool": UserFromPool,
     },
+    "one_turn": {"pinned": TurnPinned},
     "newest_turns": {"pinned": NewestTurnsPinned, "pool": NewestTurnsFromPool},
     "session_with_turns": {"pinned": SessionWithTurnsPinned},
     "record_turn": {

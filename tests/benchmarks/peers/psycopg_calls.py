@@ -122,6 +122,15 @@ class UserFromPool(Contestant):
         await self.pool.close()
 
 
+class TurnPinned(_Pinned):
+    async def call(self, caller: int) -> None:
+        user_id, session_id, turn_id = self.next_turn()
+        cursor = self.connections[caller].cursor(row_factory=args_row(ConversationTurn))
+        await cursor.execute(statements.FIND_TURN, (user_id, session_id, turn_id))
+        turn = await cursor.fetchone()
+        check(turn is not None and turn.id == turn_id)
+
+
 class NewestTurnsPinned(_Pinned):
     async def call(self, caller: int) -> None:
         user_id, session_id = self.next_conversation()
@@ -325,6 +334,7 @@ class CopyEncodedSessions(CopyEncodedUsers):
 
 CONTESTANTS: Final[dict[str, dict[str, type[Contestant]]]] = {
     "point_read": {"pinned": UserPinned, "pool": UserFromPool},
+    "one_turn": {"pinned": TurnPinned},
     "newest_turns": {"pinned": NewestTurnsPinned},
     "session_with_turns": {"pinned": SessionWithTurnsPinned},
     "record_turn": {"transaction": RecordTurnInTransaction},

@@ -50,6 +50,14 @@ class OneUser(_OnEngine):
         check(user is not None and user.id == user_id)
 
 
+class OneTurn(_OnEngine):
+    async def call(self, caller: int) -> None:
+        user_id, session_id, turn_id = self.next_turn()
+        async with self.sessions() as session:
+            turn = await session.get(ConversationTurn, (user_id, session_id, turn_id))
+        check(turn is not None and turn.id == turn_id)
+
+
 class NewestTurns(_OnEngine):
     async def call(self, caller: int) -> None:
         user_id, session_id = self.next_conversation()
@@ -181,6 +189,7 @@ class InsertSessions(AddSessions):
 
 CONTESTANTS: Final[dict[str, dict[str, type[Contestant]]]] = {
     "point_read": {"orm": OneUser},
+    "one_turn": {"orm": OneTurn},
     "newest_turns": {"orm": NewestTurns},
     "session_with_turns": {"selectinload": WithTurnsSelected, "joinedload": WithTurnsJoined},
     "record_turn": {"orm": RecordTurn},

@@ -26,6 +26,9 @@ def _check_order(query: Any, *names: str) -> None:
 
 FIND_USER: Final = text_of(queries.users.find_by_id, id=None)
 FIND_USER_OF_CONTEXT: Final = text_of(queries.users.find_by_id, id=None, user_id=None)
+FIND_TURN: Final = text_of(
+    queries.conversation_turns.find_by_id, user_id=None, session_id=None, id=None
+)
 NEWEST_TURNS: Final = text_of(
     queries.conversation_turns.find_many, user_id=None, session_id=None, limit=None, order="newest"
 )

@@ -45,6 +45,15 @@ class OneUser(_OnTortoise):
         check(user is not None and user.id == user_id)
 
 
+class OneTurn(_OnTortoise):
+    async def call(self, caller: int) -> None:
+        user_id, session_id, turn_id = self.next_turn()
+        turn = await ConversationTurn.get_or_none(
+            id=turn_id, user_id=user_id, session_id=session_id
+        )
+        check(turn is not None and turn.id == turn_id)
+
+
 class NewestTurns(_OnTortoise):
     async def call(self, caller: int) -> None:
         user_id, session_id = self.next_conversation()
@@ -124,6 +133,7 @@ class RecordTurn(_OnTortoise):
 
 CONTESTANTS: Final[dict[str, dict[str, type[Contestant]]]] = {
     "point_read": {"orm": OneUser},
+    "one_turn": {"orm": OneTurn},
     "newest_turns": {"orm": NewestTurns},
     "session_with_turns": {"orm": SessionWithTurns},
     "record_turn": {"orm": RecordTurn},
