@@ -1,96 +1,34 @@
-"""psycopg 3: prepared statements on connections of its own, its pool, its pipeline and COPY."""
+"""psycopg 3: prepared statements on connections of its own, its pool, its pipeline, COPY."""
 
 from __future__ import annotations
 
-import asyncio
-from datetime import timedelta
 from typing import Any, Final
 
-import msgspec
-import psycopg
-from psycopg import AsyncConnection, AsyncRawCursor
-from psycopg.adapt import AdaptersMap
+from psycopg import AsyncConnection
 from psycopg.rows import args_row, tuple_row
-from psycopg.types.json import Jsonb, set_json_dumps, set_json_loads
-from psycopg.types.numeric import Int8Dumper
+from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
 
 from clonedb import (
-    CachedEmbedding,
-    CachedResponse,
-    CachedVectorSearch,
     ConversationSession,
     ConversationTurn,
-    RateLimitDecision,
-    RateLimitRuleKey,
     SessionWithTurns,
     User,
-    queries,
 )
-from tests.benchmarks.contestant import IDLE_CONNECTIONS, POOL_SIZE, Contestant, check
+from tests.benchmarks.contestant import POOL_SIZE, Contestant, check
 from tests.benchmarks.peers import statements
 from tests.benchmarks.peers.material import (
-    EMBEDDING_MODEL,
-    RESULTS,
     TURN,
-    VECTOR,
     bulk_sessions,
     bulk_users,
-    first_number,
-    turn_key,
 )
+from tests.benchmarks.peers.psycopg_connections import CONNECTION, Pinned, one
+from tests.benchmarks.peers.psycopg_whole_turn import WholeTurn
 
 _SESSION_COLUMNS: Final = len(ConversationSession.__struct_fields__)
 
 
-def _adapters() -> AdaptersMap:
-    adapters = AdaptersMap(psycopg.adapters)
-    set_json_loads(msgspec.json.decode, adapters)
-    set_json_dumps(msgspec.json.encode, adapters)
-    # By default the size of an int decides its type, and each type prepares another statement.
-    adapters.register_dumper(int, Int8Dumper)
-    return adapters
-
-
-_CONNECTION: Final[dict[str, Any]] = {
-    "autocommit": True,
-    "prepare_threshold": 0,
-    "cursor_factory": AsyncRawCursor,
-    "context": _adapters(),
-    "options": "-c plan_cache_mode=force_generic_plan",
-}
-
-
-class _Pinned(Contestant):
-    """A connection for each caller; every statement is prepared at its first use."""
-
-    login = "worker"
-
-    async def open(self) -> None:
-        self.connections: list[AsyncConnection[Any]] = []
-
-    async def prepare(self, callers: int) -> None:
-        while len(self.connections) > callers:
-            await self.connections.pop().close()
-        while len(self.connections) < callers:
-            connection = await AsyncConnection.connect(
-                getattr(self.ground, self.login), **_CONNECTION
-            )
-            await self.made(connection, len(self.connections))
-            self.connections.append(connection)
-
-    async def release(self) -> None:
-        if len(self.connections) > IDLE_CONNECTIONS:
-            await self.prepare(IDLE_CONNECTIONS)
-
-    async def made(self, connection: AsyncConnection[Any], caller: int) -> None:
-        """What else a new connection needs."""
-
-    async def close(self) -> None:
-        await asyncio.gather(*(connection.close() for connection in self.connections))
-
-
-class UserPinned(_Pinned):
+class UserPinned(Pinned):
     async def call(self, caller: int) -> None:
         user_id = self.next_user()
         cursor = self.connections[caller].cursor(row_factory=args_row(User))
@@ -103,7 +41,7 @@ class UserFromPool(Contestant):
     async def open(self) -> None:
         self.pool = AsyncConnectionPool(
             self.ground.worker,
-            kwargs=_CONNECTION,
+            kwargs=CONNECTION,
             min_size=POOL_SIZE,
             max_size=POOL_SIZE,
             open=False,
@@ -122,7 +60,7 @@ class UserFromPool(Contestant):
         await self.pool.close()
 
 
-class TurnPinned(_Pinned):
+class TurnPinned(Pinned):
     async def call(self, caller: int) -> None:
         user_id, session_id, turn_id = self.next_turn()
         cursor = self.connections[caller].cursor(row_factory=args_row(ConversationTurn))
@@ -131,7 +69,7 @@ class TurnPinned(_Pinned):
         check(turn is not None and turn.id == turn_id)
 
 
-class NewestTurnsPinned(_Pinned):
+class NewestTurnsPinned(Pinned):
     async def call(self, caller: int) -> None:
         user_id, session_id = self.next_conversation()
         cursor = self.connections[caller].cursor(row_factory=args_row(ConversationTurn))
@@ -140,7 +78,7 @@ class NewestTurnsPinned(_Pinned):
         check(len(turns) == self.ground.rows and turns[0].session_id == session_id)
 
 
-class SessionWithTurnsPinned(_Pinned):
+class SessionWithTurnsPinned(Pinned):
     async def call(self, caller: int) -> None:
         user_id, session_id = self.next_conversation()
         cursor = self.connections[caller].cursor(row_factory=tuple_row)
@@ -153,7 +91,7 @@ class SessionWithTurnsPinned(_Pinned):
         check(len(found.turns) == self.ground.rows)
 
 
-class RecordTurnInTransaction(_Pinned):
+class RecordTurnInTransaction(Pinned):
     """BEGIN, lock, insert, update, COMMIT."""
 
     async def call(self, caller: int) -> None:
@@ -161,13 +99,13 @@ class RecordTurnInTransaction(_Pinned):
         connection = self.connections[caller]
         async with connection.transaction():
             cursor = await connection.execute(statements.LOCK_SESSION, (user_id, session_id))
-            started_at, ended_at, turns, latency, cost = await _one(cursor)
+            started_at, ended_at, turns, latency, cost = await one(cursor)
             check(ended_at is None)
             cursor = await connection.execute(
                 statements.INSERT_TURN,
                 statements.insert_values(user_id, session_id, started_at, turns + 1, TURN),
             )
-            stored = ConversationTurn(*await _one(cursor))
+            stored = ConversationTurn(*await one(cursor))
             await connection.execute(
                 statements.ADD_TOTALS,
                 (
@@ -181,105 +119,7 @@ class RecordTurnInTransaction(_Pinned):
         check(stored.session_id == session_id)
 
 
-class WholeTurn(_Pinned):
-    """The statements of clonedb's whole turn, those that can go together in one pipeline.
-
-    A connection belongs to one conversation, so that it names its user once and for all.
-    """
-
-    async def open(self) -> None:
-        await super().open()
-        self._numbers = first_number()
-
-    async def release(self) -> None:
-        """Nothing: it has no neighbours, and planning its statements anew takes seconds."""
-
-    async def made(self, connection: AsyncConnection[Any], caller: int) -> None:
-        user_id, _ = self.ground.conversations[caller]
-        await connection.execute("SELECT set_config('clonedb.user_id', $1, false)", (str(user_id),))
-
-    async def call(self, caller: int) -> None:
-        user_id, session_id = self.ground.conversations[caller]
-        connection, number = self.connections[caller], next(self._numbers)
-        embedding_key = turn_key(user_id, number, b"embedding")
-        search_key = turn_key(user_id, number, b"search")
-        answer_key = turn_key(user_id, number, b"answer")
-
-        async with connection.pipeline():
-            taking = await connection.execute(_TAKE, ("chat", 1.0, None))
-            moving = await connection.execute(_TRANSITION, (user_id, session_id, "processing"))
-            getting = await connection.execute(_GET_EMBEDDING, (user_id, embedding_key))
-        decision = _decision(await taking.fetchone())
-        session = _session(await moving.fetchone())
-        embedding = _entry(CachedEmbedding, await getting.fetchone())
-        check(decision.allowed and session.state == "processing" and embedding is None)
-        getting = await connection.execute(_GET_SEARCH, (user_id, search_key))
-        check(_entry(CachedVectorSearch, await getting.fetchone()) is None)
-        getting = await connection.execute(_GET_ANSWER, (user_id, answer_key))
-        check(_entry(CachedResponse, await getting.fetchone()) is None)
-        async with connection.pipeline():
-            recording = await connection.execute(
-                statements.RECORD_TURN,
-                statements.record_values(user_id, session_id, TURN, "speaking"),
-            )
-            await connection.execute(
-                _PUT_EMBEDDING,
-                (user_id, embedding_key, VECTOR, EMBEDDING_MODEL, len(VECTOR) // 4, [], _HOUR),
-            )
-            await connection.execute(
-                _PUT_SEARCH, (user_id, search_key, Jsonb(RESULTS), [], [], _HOUR / 2)
-            )
-            await connection.execute(
-                _PUT_ANSWER,
-                (user_id, answer_key, TURN.llm_response, "claude-3-opus", [], [], _HOUR),
-            )
-        outcome, _, *columns = await _one(recording)
-        check(outcome == "recorded" and ConversationTurn(*columns).session_id == session_id)
-        moving = await connection.execute(_TRANSITION, (user_id, session_id, "listening"))
-        check(_session(await moving.fetchone()).state == "listening")
-
-
-_HOUR: Final = timedelta(hours=1)
-_CACHED: Final = {"user_id": None, "key": None, "tags": None, "ttl": None}
-_TAKE: Final = statements.text_of(queries.rate_limits.take, endpoint=None, cost=None, address=None)
-_TRANSITION: Final = statements.text_of(
-    queries.conversation_sessions.transition, user_id=None, id=None, to_state=None
-)
-_GET_EMBEDDING: Final = statements.text_of(queries.embedding_cache.get, user_id=None, key=None)
-_GET_SEARCH: Final = statements.text_of(queries.vector_search_cache.get, user_id=None, key=None)
-_GET_ANSWER: Final = statements.text_of(queries.llm_response_cache.get, user_id=None, key=None)
-_PUT_EMBEDDING: Final = statements.text_of(
-    queries.embedding_cache.put, **_CACHED, embedding=None, model=None, dimensions=None
-)
-_PUT_SEARCH: Final = statements.text_of(
-    queries.vector_search_cache.put, **_CACHED, results=None, document_ids=None
-)
-_PUT_ANSWER: Final = statements.text_of(
-    queries.llm_response_cache.put, **_CACHED, response=None, provider=None, document_ids=None
-)
-
-
-async def _one(cursor: psycopg.AsyncCursor[Any]) -> tuple[Any, ...]:
-    row = await cursor.fetchone()
-    check(row is not None)
-    return row or ()
-
-
-def _decision(row: Any) -> RateLimitDecision:
-    outcome, scope, endpoint, tier, limit, remaining, retry_after, reset_at = row
-    rule = None if scope is None else RateLimitRuleKey(scope, endpoint, tier)
-    return RateLimitDecision(outcome != "denied", rule, limit, remaining, retry_after, reset_at)
-
-
-def _session(row: Any) -> ConversationSession:
-    return ConversationSession(*row[1:])
-
-
-def _entry(kind: Any, row: Any) -> Any:
-    return None if row is None else kind(*row)
-
-
-class CopyEncodedUsers(_Pinned):
+class CopyEncodedUsers(Pinned):
     """The floor: nothing but sending, since the rows were encoded before."""
 
     login = "copier"
@@ -294,7 +134,7 @@ class CopyEncodedUsers(_Pinned):
         places = ", ".join(f"${number}" for number in range(1, len(rows[0]) + 1))
         insert = f"INSERT INTO {self.table} ({names}) VALUES ({places})"
         async with (
-            await AsyncConnection.connect(self.ground.copier, **_CONNECTION) as connection,
+            await AsyncConnection.connect(self.ground.copier, **CONNECTION) as connection,
             connection.transaction(force_rollback=True),
         ):
             cursor = connection.cursor()
