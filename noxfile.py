@@ -5,6 +5,7 @@ nox -s tests     the test suite; CLONEDB_PG_BIN=/folder/of/postgres for another 
 nox -s lint      ruff, sqlfluff, squawk
 nox -s types     mypy --strict
 nox -s verify    everything generated is what would be generated now
+nox -s bench     clonedb beside its peers; writes docs/benchmarks
 """
 
 from __future__ import annotations
@@ -60,6 +61,13 @@ def types(session: nox.Session) -> None:
     """Check the types of the package."""
     session.install("-q", MYPY, "-e", ".[tests]")
     session.run("mypy")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure beside the peers, in 15 minutes; `-- --smoke` only proves that it works."""
+    session.install("-q", "-e", ".[bench]")
+    session.run("python", "-m", "tests.benchmarks", *session.posargs)
 
 
 @nox.session

@@ -1,0 +1,110 @@
+"""A burst: callers that call one after the other for a while, measured in their own process."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+
+import msgspec
+import psutil
+
+from tests.benchmarks.contestant import Contestant
+
+_MEGABYTE = 1024 * 1024
+_TICK_SECONDS = 0.001
+
+
+class Measurement(msgspec.Struct, frozen=True, kw_only=True):
+    """What a burst came to. CPU is in seconds of all of its calls, memory in MiB.
+
+    `memory_growth` and `longest_pause_ms` of the event loop are measured where they were asked for.
+    """
+
+    calls: int
+    seconds: float
+    client_cpu: float
+    memory: float | None = None
+    server_cpu: float | None = None
+    memory_growth: float | None = None
+    longest_pause_ms: float | None = None
+
+    @property
+    def rate(self) -> float:
+        """Calls per second."""
+        return self.calls / self.seconds
+
+
+class Burst(msgspec.Struct, frozen=True, kw_only=True):
+    """How to measure: `calls` for each caller, or as many as fit in `seconds`."""
+
+    callers: int
+    seconds: float = 0
+    calls: int | None = None
+    watch: bool = False
+
+
+async def prepare(contestant: Contestant, burst: Burst) -> None:
+    """Connect and warm up: a call of each caller, unless calls are counted."""
+    await contestant.prepare(burst.callers)
+    if burst.calls is None:
+        await asyncio.gather(*(contestant.call(caller) for caller in range(burst.callers)))
+    gc.collect()
+
+
+async def measure(contestant: Contestant, burst: Burst) -> Measurement:
+    """Run a burst for which the contestant was prepared."""
+    watch = _Watch() if burst.watch else None
+    ticking = None if watch is None else asyncio.ensure_future(watch.tick())
+    cpu, started = time.process_time(), time.perf_counter()
+    deadline = started + burst.seconds
+    counts = await asyncio.gather(
+        *(_call_on(contestant, caller, deadline, burst.calls) for caller in range(burst.callers))
+    )
+    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
+    if ticking is not None:
+        ticking.cancel()
+    return Measurement(
+        calls=sum(counts),
+        seconds=seconds,
+        client_cpu=cpu,
+        memory=_memory(),
+        memory_growth=None if watch is None else watch.growth,
+        longest_pause_ms=None if watch is None else watch.longest_pause * 1000,
+    )
+
+
+async def _call_on(contestant: Contestant, caller: int, deadline: float, calls: int | None) -> int:
+    call = contestant.call
+    if calls is not None:
+        for _ in range(calls):
+            await call(caller)
+        return calls
+    done, now = 0, time.perf_counter
+    while now() < deadline:
+        await call(caller)
+        done += 1
+    return done
+
+
+class _Watch:
+    """How much memory a burst adds at most, and how long the loop ran nobody else."""
+
+    def __init__(self) -> None:
+        self._before = _memory()
+        self.growth = 0.0
+        self.longest_pause = 0.0
+
+    async def tick(self) -> None:
+        """Wake every millisecond, and note how much later it was."""
+        before = time.perf_counter()
+        while True:
+            await asyncio.sleep(_TICK_SECONDS)
+            now = time.perf_counter()
+            self.longest_pause = max(self.longest_pause, now - before - _TICK_SECONDS)
+            self.growth = max(self.growth, _memory() - self._before)
+            before = time.perf_counter()
+
+
+def _memory() -> float:
+    return float(psutil.Process().memory_info().rss) / _MEGABYTE

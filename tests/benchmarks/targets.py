@@ -1,0 +1,219 @@
+"""The targets of issue 4, and whether a run meets them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from tests.benchmarks.run import Ratio, Run, Series
+from tests.benchmarks.workloads import growth, point_read, record_turn
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """A ratio of rates that is to be reached, by one contestant to another."""
+
+    work: str
+    goal: str
+    contest: str
+    callers: int
+    ours: str
+    theirs: str
+    at_least: float
+
+
+class Limit(msgspec.Struct, frozen=True, kw_only=True):
+    """A figure of clonedb's own that is not to be passed."""
+
+    work: str
+    goal: str
+    contest: str
+    callers: int
+    figure: str
+    at_most: float
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """A target and what was found on each event loop; None where a contestant was absent."""
+
+    target: Target | Limit
+    found: dict[str, Ratio | float | None]
+
+    def met(self, loop: str) -> bool | None:
+        """Whether the median meets it."""
+        value = self.found[loop]
+        if value is None:
+            return None
+        if isinstance(self.target, Limit):
+            return isinstance(value, float) and value <= self.target.at_most
+        return isinstance(value, Ratio) and value.median >= self.target.at_least
+
+
+def _ratio(
+    work: str, goal: str, contest: str, callers: int, ours: str, theirs: str, at_least: float
+) -> Target:
+    return Target(
+        work=work,
+        goal=goal,
+        contest=contest,
+        callers=callers,
+        ours=ours,
+        theirs=theirs,
+        at_least=at_least,
+    )
+
+
+_CONTEXT: Final = point_read.WITH_CONTEXT
+_PLAIN: Final = point_read.WITHOUT_CONTEXT
+_POINT: Final = "point read, 16 callers"
+_LIST: Final = "50 newest turns, 16 callers"
+_RECORD: Final = "record_turn, fsync on"
+_COPY: Final = "psycopg, COPY of encoded data"
+_BULK: Final = "10,000 rows"
+_WHOLE: Final = "the whole turn"
+
+_RATIOS: Final = [
+    _ratio(_POINT, "≥ 1.5 × asyncpg pinned", "point_read", 16, _PLAIN, "asyncpg, pinned", 1.5),
+    _ratio(_POINT, "≥ 10 × Tortoise", "point_read", 16, _PLAIN, "Tortoise ORM", 10),
+    _ratio(_POINT, "≥ 15 × SQLAlchemy ORM", "point_read", 16, _PLAIN, "SQLAlchemy ORM", 15),
+    _ratio(_POINT, "with the context ≥ 0.6 of it", "point_read", 16, _CONTEXT, _PLAIN, 0.6),
+    _ratio(
+        "the same with the context",
+        "≥ 4 × asyncpg in a transaction with set_config",
+        *("point_read", 16, _CONTEXT, "asyncpg, BEGIN + set_config", 4),
+    ),
+    _ratio(
+        "point read with the context, 1 caller",
+        "≥ 1.0 × asyncpg pool",
+        *("point_read", 1, _CONTEXT, "asyncpg, pool", 1.0),
+    ),
+    _ratio(
+        "point read with the context, 1 caller",
+        "≥ 4 × Tortoise",
+        *("point_read", 1, _CONTEXT, "Tortoise ORM", 4),
+    ),
+    _ratio(_LIST, "≥ 6.5 × SQLAlchemy ORM", "newest_turns", 16, "clonedb", "SQLAlchemy ORM", 6.5),
+    _ratio(_LIST, "≥ 1.15 × asyncpg", "newest_turns", 16, "clonedb", "asyncpg, pinned", 1.15),
+    _ratio(
+        "session with its turns, 16 callers",
+        "≥ 8 × selectinload",
+        *("session_with_turns", 16, "clonedb", "SQLAlchemy ORM, selectinload", 8),
+    ),
+    _ratio(
+        _RECORD,
+        "group commit ≥ 12 × SQLAlchemy ORM",
+        *("record_turn", 16, record_turn.GROUPED, "SQLAlchemy ORM", 12),
+    ),
+    _ratio(
+        _RECORD,
+        "group commit ≥ 3 × asyncpg BEGIN … COMMIT",
+        *("record_turn", 16, record_turn.GROUPED, "asyncpg, BEGIN … COMMIT", 3),
+    ),
+    _ratio(
+        _RECORD,
+        "without it ≥ 8 × SQLAlchemy ORM",
+        *("record_turn", 16, record_turn.SINGLE, "SQLAlchemy ORM", 8),
+    ),
+    _ratio(
+        "record_turn, fsync off",
+        "≥ 1.5 × asyncpg with one statement",
+        *("record_turn_without_fsync", 16, record_turn.SINGLE, "asyncpg, one statement", 1.5),
+    ),
+    *(
+        _ratio(
+            f"{_WHOLE}, {callers} conversations",
+            "≥ 1.3 × psycopg pipelined by hand",
+            *("whole_turn", callers, "clonedb", "psycopg, pipelined by hand", 1.3),
+        )
+        for callers in (16, 100)
+    ),
+    _ratio(
+        f"{_BULK}, worker",
+        "≥ 10 × SQLAlchemy add_all",
+        *("bulk_users", 1, "clonedb, worker login", "SQLAlchemy ORM, add_all", 10),
+    ),
+    _ratio(
+        f"{_BULK}, worker",
+        "≥ 0.71 × COPY of encoded data (1.4 of its time)",
+        *("bulk_users", 1, "clonedb, worker login", _COPY, 1 / 1.4),
+    ),
+    _ratio(
+        f"{_BULK}, app",
+        "≥ 4 × SQLAlchemy add_all",
+        *("bulk_sessions", 1, "clonedb, app login", "SQLAlchemy ORM, add_all", 4),
+    ),
+    *(
+        _ratio(
+            f"growth from {growth.label_of(10_000)} to {growth.label_of(rows)}",
+            f"{what} ≥ {share}",
+            *(contest, 16, growth.label_of(rows), growth.label_of(10_000), share),
+        )
+        for rows in (1_000_000, 10_000_000)
+        for contest, what, share in (
+            ("growth_point", "point", 0.6),
+            ("growth_list", "list", 0.9),
+            ("growth_any_list", "list of any session", 0.9),
+        )
+    ),
+]
+
+_LIMITS: Final = [
+    *(
+        Limit(
+            work=f"{_WHOLE}, {callers} conversations",
+            goal="≤ 600 µs of client CPU",
+            contest="whole_turn",
+            callers=callers,
+            figure="client_us",
+            at_most=600,
+        )
+        for callers in (16, 100)
+    ),
+    Limit(
+        work="stream",
+        goal="memory grows by ≤ 30 MiB",
+        contest="stream",
+        callers=1,
+        figure="memory_growth",
+        at_most=30,
+    ),
+    Limit(
+        work="stream",
+        goal="no pause of the loop over 50 ms",
+        contest="stream",
+        callers=1,
+        figure="longest_pause_ms",
+        at_most=50,
+    ),
+]
+
+
+def findings(run: Run, loops: list[str]) -> list[Finding]:
+    """Every target of which the run has the contest, in the issue's order."""
+    contests = [contest.name for contest in run.contests]
+    targets: list[Target | Limit] = [*_RATIOS, *_LIMITS]
+    targets = [each for each in targets if each.contest in contests]
+    targets.sort(key=lambda each: contests.index(each.contest))
+    found = [
+        Finding(target, {loop: _find(run, loop, target) for loop in loops}) for target in targets
+    ]
+    return [each for each in found if any(value is not None for value in each.found.values())]
+
+
+def _find(run: Run, loop: str, target: Target | Limit) -> Ratio | float | None:
+    contest = run.find(target.contest)
+    if contest is None:
+        return None
+    if isinstance(target, Limit):
+        series = contest.find(loop, target.callers, "clonedb")
+        return None if series is None else _figure(series, target.figure)
+    ours = contest.find(loop, target.callers, target.ours)
+    theirs = contest.find(loop, target.callers, target.theirs)
+    return None if ours is None or theirs is None else ours.ratio_to(theirs)
+
+
+def _figure(series: Series, name: str) -> float | None:
+    if name == "client_us":
+        return series.client_us
+    values = [getattr(each, name) for each in series.rounds]
+    return max(values) if values and None not in values else None
