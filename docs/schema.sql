@@ -2226,7 +2226,7 @@ CREATE TABLE clonedb.conversation_turns (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT conversation_turns_asr_cost_is_not_negative CHECK (((asr_cost >= (0)::numeric) AND (asr_cost <> 'NaN'::numeric))),
     CONSTRAINT conversation_turns_asr_latency_ms_is_not_negative CHECK ((asr_latency_ms >= 0)),
-    CONSTRAINT conversation_turns_id_is_in_session_window CHECK (((id >= clonedb.session_window_start(session_started_at)) AND (id < clonedb.session_window_end(session_started_at)))),
+    CONSTRAINT conversation_turns_id_is_in_session_window CHECK (((id >= (encode((int8send((((floor((EXTRACT(epoch FROM ((session_started_at AT TIME ZONE 'UTC'::text) - '00:05:00'::interval)) * (1000)::numeric)))::bigint << 16) | (28672)::bigint)) || '\x8000000000000000'::bytea), 'hex'::text))::uuid) AND (id < (encode((int8send((((floor((EXTRACT(epoch FROM ((session_started_at AT TIME ZONE 'UTC'::text) + '7 days'::interval)) * (1000)::numeric)))::bigint << 16) | (28672)::bigint)) || '\x8000000000000000'::bytea), 'hex'::text))::uuid))),
     CONSTRAINT conversation_turns_id_is_uuid_v7 CHECK (clonedb.is_uuid_v7(id)),
     CONSTRAINT conversation_turns_llm_cost_is_not_negative CHECK (((llm_cost >= (0)::numeric) AND (llm_cost <> 'NaN'::numeric))),
     CONSTRAINT conversation_turns_llm_latency_ms_is_not_negative CHECK ((llm_latency_ms >= 0)),

@@ -37,9 +37,31 @@ CREATE TABLE clonedb.conversation_turns (
     )
     REFERENCES clonedb.conversation_sessions (user_id, started_at, id) ON DELETE CASCADE,
     CONSTRAINT conversation_turns_id_is_uuid_v7 CHECK (clonedb.is_uuid_v7(id)),
+    -- session_window_start and session_window_end written out: the server plans the CHECKs of a
+    -- table anew for each statement, and putting the functions' bodies in took 40 us of 300.
     CONSTRAINT conversation_turns_id_is_in_session_window CHECK (
-        id >= clonedb.session_window_start(session_started_at)
-        AND id < clonedb.session_window_end(session_started_at)
+        id >= encode(
+            int8send(
+                (floor(
+                    extract(EPOCH FROM session_started_at AT TIME ZONE 'UTC' - interval '5 minutes')
+                    * 1000
+                )::bigint << 16)
+                | 28672
+            )
+            || '\x8000000000000000'::bytea,
+            'hex'
+        )::uuid
+        AND id < encode(
+            int8send(
+                (floor(
+                    extract(EPOCH FROM session_started_at AT TIME ZONE 'UTC' + interval '7 days')
+                    * 1000
+                )::bigint << 16)
+                | 28672
+            )
+            || '\x8000000000000000'::bytea,
+            'hex'
+        )::uuid
     ),
     CONSTRAINT conversation_turns_turn_number_is_positive CHECK (turn_number > 0),
     CONSTRAINT conversation_turns_user_transcript_is_small CHECK (

@@ -445,14 +445,10 @@ class ConversationSessionRepository:
         )
         if not rows:
             return None
-        session = ConversationSession(*rows[0][:_SESSION_COLUMNS])
+        session, *turns = rows
         return SessionWithTurns(
-            session,
-            [
-                ConversationTurn(*columns[_SESSION_COLUMNS:])
-                for columns in rows
-                if columns[_SESSION_COLUMNS] is not None
-            ],
+            ConversationSession(*session[:_SESSION_COLUMNS]),
+            [ConversationTurn(*columns[_SESSION_COLUMNS:]) for columns in turns],
         )
 
     def stream_turns(self) -> AsyncGenerator[ConversationTurn, None]:
