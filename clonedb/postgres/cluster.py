@@ -53,7 +53,6 @@ _SETTINGS = {
     "port": str(_PORT),
     "unix_socket_permissions": "0700",
     "max_connections": "200",
-    "shared_buffers": "128MB",
 }
 _SETTINGS_WITHOUT_DURABILITY = {
     "fsync": "off",

@@ -20,8 +20,14 @@ from clonedb.postgres.cluster import SUPERUSER
 
 _TEMPLATE: Final = "clonedb"
 
-# A checkpoint in the middle of one contestant's burst would be charged to that contestant.
-_SETTINGS: Final = {"max_wal_size": "8GB", "checkpoint_timeout": "1h", "autovacuum": "off"}
+# A checkpoint in the middle of one contestant's burst would be charged to that contestant. Buffers
+# are a quarter of the memory, as PostgreSQL's manual advises for a server.
+_SETTINGS: Final = {
+    "max_wal_size": "8GB",
+    "checkpoint_timeout": "1h",
+    "autovacuum": "off",
+    "shared_buffers": f"{psutil.virtual_memory().total // 4 // 2**20}MB",
+}
 
 
 class BenchmarkServer:
@@ -83,15 +89,6 @@ class BenchmarkServer:
             for statement in statements:
                 connection.execute(statement)
 
-    def configure(self) -> None:
-        """Set what keeps one contestant's bursts from paying for another's."""
-        with self.connect("postgres") as connection:
-            for name, value in _SETTINGS.items():
-                connection.execute(
-                    sql.SQL("ALTER SYSTEM SET {} = {}").format(sql.Identifier(name), value)
-                )
-            connection.execute("SELECT pg_reload_conf()")
-
 
 @contextmanager
 def running_server(directory: Path | None) -> Iterator[BenchmarkServer]:
@@ -100,10 +97,19 @@ def running_server(directory: Path | None) -> Iterator[BenchmarkServer]:
         tempfile.TemporaryDirectory(prefix="clonedb-bench-", dir=directory) as folder,
         EmbeddedServer(Path(folder)) as server,
     ):
+        _configure(server)
         migrate.apply(server.dsn("clonedb_migrator"))
-        benchmark = BenchmarkServer(server)
-        benchmark.configure()
-        yield benchmark
+        yield BenchmarkServer(server)
+
+
+def _configure(server: EmbeddedServer) -> None:
+    with psycopg.connect(server.dsn(SUPERUSER, "postgres"), autocommit=True) as connection:
+        for name, value in _SETTINGS.items():
+            connection.execute(
+                sql.SQL("ALTER SYSTEM SET {} = {}").format(sql.Identifier(name), value)
+            )
+    server.stop()
+    server.start()
 
 
 def _cpu_seconds(process: psutil.Process) -> float:

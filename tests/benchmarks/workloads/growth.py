@@ -1,7 +1,7 @@
 """One turn by id and the 50 newest of a session, while the table of turns grows.
 
 Lists are read twice: of 200 sessions, as many as are active at a time however large the table is,
-and of any session, where more of the table is read than the server's 128 MiB of buffers hold.
+and of any session, which reads all of the table and what the processor's caches do not hold.
 """
 
 from __future__ import annotations
