@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import psycopg
 from psycopg.pq import ExecStatus, Format
 from psycopg.pq.abc import PGresult
 
@@ -26,7 +27,14 @@ class Detour(Exception):
 
 
 class Alone(Exception):
-    """The group that the statement was in has failed and stored nothing: send it by itself."""
+    """The group that the statement was in has failed and stored nothing: send it by itself.
+
+    `cause` is what the server said of the member that failed, whichever it was.
+    """
+
+    def __init__(self, cause: psycopg.Error) -> None:
+        super().__init__(cause)
+        self.cause = cause
 
 
 class Unit(Protocol):
@@ -142,8 +150,9 @@ class Group:
             self.calls[0].error = self.error
             self.calls[0].settle()
         else:
+            cause = psycopg.errors.error_from_result(self.error)
             for call in self.calls:
-                call.abandon(Alone())
+                call.abandon(Alone(cause))
 
     def lose(self, error: Exception) -> None:
         for call in self.calls:
