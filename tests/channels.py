@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 
 from ground import PATIENCE_SECONDS
@@ -12,6 +12,9 @@ from ground import PATIENCE_SECONDS
 from clonedb import Database
 from clonedb.lanes.channel import Channel
 from clonedb.lanes.channels import ChannelLane
+from clonedb.query.headers import Access
+from clonedb.query.statements import Statement
+from clonedb.scope import Scope
 
 POOL_ALONE: Final[dict[str, Any]] = {"read_channels": 0, "write_channels": 0}
 LANES: Final[dict[str, dict[str, Any]]] = {"channels": {}, "pool": POOL_ALONE}
@@ -57,3 +60,47 @@ async def connected(dsn: str, **settings: Any) -> AsyncIterator[Database]:
     async with Database(dsn, **settings) as database:
         await everything_connected(database)
         yield database
+
+
+def reading(text: str, *parameters: str, timeout_ms: int | None = None) -> Statement:
+    """A statement of a test's own that says it reads."""
+    return _statement("read", text, parameters, timeout_ms)
+
+
+def writing(text: str, *parameters: str, timeout_ms: int | None = None) -> Statement:
+    """A statement of a test's own that says it writes."""
+    return _statement("write", text, parameters, timeout_ms)
+
+
+def _statement(
+    access: Access, text: str, parameters: tuple[str, ...], timeout_ms: int | None
+) -> Statement:
+    return Statement(
+        name=f"test.{access}",
+        text=text,
+        parameters=parameters,
+        access=access,
+        lane="channel",
+        plan_cache_mode=None,
+        timeout_ms=timeout_ms,
+        path="sql/test.sql",
+        line=1,
+    )
+
+
+async def ask(scope: Scope, statement: Statement, *values: Any) -> Any:
+    """The rows of a statement, in the scope's context and on its lane."""
+    return (await scope._lane.run(statement, values, scope._context)).rows
+
+
+async def ask_one(scope: Scope, statement: Statement, *values: Any) -> Any:
+    """The first column of the first row."""
+    return (await ask(scope, statement, *values))[0][0]
+
+
+@contextmanager
+def through_channels_alone(database: Database) -> Iterator[None]:
+    """Fails where a call of the block took the pool."""
+    before = database.pool_statistics().requests
+    yield
+    assert database.pool_statistics().requests == before
