@@ -10,6 +10,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Iterable
+from functools import cache
 from typing import Final, Literal
 
 import msgspec
@@ -17,6 +18,7 @@ import psycopg
 
 from clonedb.lanes.calls import Call, Detour, Group
 from clonedb.lanes.pipeline import Pipeline
+from clonedb.query.statements import Statement
 from clonedb.settings import Settings
 
 # Larger parameters hold up the neighbours while they travel: a document's text takes the pool.
@@ -31,6 +33,9 @@ _BYTES_IN_FLIGHT: Final = 1024 * 1024
 
 # Members hold their locks until the last of them is done, so a group must stay short.
 _LARGEST_GROUP: Final = 64
+
+# The parameters by which statements name the row that they lock, from the outermost inwards.
+_NAMES_OF_ROWS: Final = ("user_id", "session_id", "id", "key", "address", "endpoint")
 
 # How often a channel with something in flight is looked at, in seconds.
 _WATCH_SECONDS: Final = 0.05
@@ -314,6 +319,20 @@ class Channel:
             self._watching.cancel()
 
 
-def _lock_order(call: Call) -> list[bytes]:
-    # The ids among the first arguments: whose rows they are, and which.
-    return [value.bytes for value in call.values[:3] if hasattr(value, "bytes")]
+def _lock_order(call: Call) -> list[str]:
+    """Whose row it is, then which one: the same for every statement that locks that row."""
+    statement, values, session = call.statement, call.values, call.session
+    order = [_comparable(values[position]) for position in _row_positions(statement)]
+    if isinstance(session, tuple) and session[0] and "user_id" not in statement.parameters:
+        return [session[0], *order]
+    return order
+
+
+@cache
+def _row_positions(statement: Statement) -> list[int]:
+    parameters = statement.parameters
+    return [parameters.index(name) for name in _NAMES_OF_ROWS if name in parameters]
+
+
+def _comparable(value: object) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)
