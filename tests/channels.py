@@ -10,17 +10,32 @@ from typing import Any, Final
 from ground import PATIENCE_SECONDS
 
 from clonedb import Database
-from clonedb.lanes.channel import Channel
+from clonedb.lanes.channel import Channel, ChannelKind, ChannelStatistics
 from clonedb.lanes.channels import ChannelLane
 from clonedb.query.headers import Access
 from clonedb.query.statements import Statement
 from clonedb.scope import Scope
 
-POOL_ALONE: Final[dict[str, Any]] = {"read_channels": 0, "write_channels": 0}
+POOL_ALONE: Final[dict[str, Any]] = {
+    "read_channels": 0,
+    "write_channels": 0,
+    "group_channels": 0,
+}
 LANES: Final[dict[str, dict[str, Any]]] = {"channels": {}, "pool": POOL_ALONE}
+
+ONE_OF_EACH: Final[dict[str, Any]] = {
+    "read_channels": 1,
+    "write_channels": 1,
+    "group_channels": 1,
+}
 
 # A machine that is busy with something else must not send a test's calls to the pool.
 PATIENT: Final[dict[str, Any]] = {"channel_statement_timeout": 10, "channel_lock_timeout": 10}
+
+
+def figures(database: Database, kind: ChannelKind) -> list[ChannelStatistics]:
+    """Those of all channels of a kind."""
+    return [each for each in database.channel_statistics() if each.name.startswith(kind)]
 
 
 def channels_of(database: Database) -> list[Channel]:

@@ -6,11 +6,13 @@ import asyncio
 
 import pytest
 from channels import (
+    ONE_OF_EACH,
     PATIENT,
     POOL_ALONE,
     ask_one,
     channels_of,
     connected,
+    figures,
     reading,
     through_channels_alone,
     until,
@@ -24,7 +26,6 @@ from clonedb.testing import IsolatedDatabase
 ECHO = reading("SELECT $1::bigint", "number")
 SLEEP = reading("SELECT pg_sleep($1::double precision)::text", "seconds")
 SLEEPING_WRITE = writing("SELECT pg_sleep($1::double precision)::text", "seconds")
-ONE_OF_EACH = {"read_channels": 1, "write_channels": 1}
 
 
 async def test_callers_who_are_cancelled_disturb_nobody_and_cancel_nothing(
@@ -38,7 +39,7 @@ async def test_callers_who_are_cancelled_disturb_nobody_and_cancel_nothing(
             # between its neighbours.
             slow = asyncio.create_task(ask_one(scope, SLEEP, 0.2))
             calls = [asyncio.create_task(ask_one(scope, ECHO, number)) for number in range(60)]
-            await until(lambda: database.channel_statistics()[0].in_flight == 61)
+            await until(lambda: figures(database, "read")[0].in_flight == 61)
             for call in (slow, *calls[::2]):
                 call.cancel()
             outcomes = await asyncio.gather(slow, *calls, return_exceptions=True)
@@ -102,17 +103,18 @@ async def test_a_write_that_is_cancelled_before_it_is_sent_is_never_sent(
             with pytest.raises(asyncio.CancelledError):
                 await write
         await scope.users.get_by_id(ada.id)
-        assert [channel.syncs for channel in database.channel_statistics()[1:]] == [0, 0]
+        sent = (*figures(database, "write"), *figures(database, "group commit"))
+        assert [channel.syncs for channel in sent] == [0, 0]
         assert (await scope.users.get_by_id(ada.id)).name == "Ada"
 
 
 async def test_a_cancelled_write_in_a_group_does_not_take_its_neighbours_along(
     migrated: IsolatedDatabase,
 ) -> None:
-    async with connected(migrated.dsn("clonedb_worker"), **PATIENT) as database:
+    async with connected(migrated.dsn("clonedb_worker"), **PATIENT, **ONE_OF_EACH) as database:
         grouping = database.group_commit()
         first = asyncio.create_task(ask_one(grouping, SLEEPING_WRITE, 0.1))
-        await until(lambda: database.channel_statistics()[-1].in_flight == 1)
+        await until(lambda: figures(database, "group commit")[0].in_flight == 1)
         calls = [
             asyncio.create_task(grouping.users.create(NewUser(email=f"{number}@example.com")))
             for number in range(20)

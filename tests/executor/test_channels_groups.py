@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 from channels import (
+    ONE_OF_EACH,
     PATIENT,
     ask,
     ask_one,
     connected,
+    figures,
     reading,
     through_channels_alone,
     until,
@@ -48,7 +50,7 @@ def transactions(migrated: IsolatedDatabase) -> int:
 
 
 async def test_many_writes_are_few_commits(migrated: IsolatedDatabase, ada: User) -> None:
-    async with connected(migrated.dsn(), **PATIENT) as database:
+    async with connected(migrated.dsn(), **PATIENT, **ONE_OF_EACH) as database:
         scope = database.as_user(ada.id).group_commit()
         before = transactions(migrated)
         with through_channels_alone(database):
@@ -56,7 +58,7 @@ async def test_many_writes_are_few_commits(migrated: IsolatedDatabase, ada: User
                 *(scope.conversation_sessions.start() for _ in range(200))
             )
         commits = transactions(migrated) - before
-        group = database.channel_statistics()[-1]
+        group = figures(database, "group commit")[0]
         assert group.calls == 200
         # Those that are asked for at once go together, 64 at most; autovacuum may write too.
         assert group.syncs == 4
@@ -68,33 +70,33 @@ async def test_many_writes_are_few_commits(migrated: IsolatedDatabase, ada: User
 async def test_without_asking_every_write_is_a_commit_of_its_own(
     migrated: IsolatedDatabase, ada: User
 ) -> None:
-    async with connected(migrated.dsn(), **PATIENT) as database:
+    async with connected(migrated.dsn(), **PATIENT, **ONE_OF_EACH) as database:
         scope = database.as_user(ada.id)
         before = transactions(migrated)
         await asyncio.gather(*(scope.conversation_sessions.start() for _ in range(50)))
         assert transactions(migrated) - before >= 50
-        assert database.channel_statistics()[-1].calls == 0
+        assert figures(database, "group commit")[0].calls == 0
 
 
 async def test_writes_that_are_asked_for_during_a_commit_go_together_after_it(
     migrated: IsolatedDatabase, ada: User
 ) -> None:
     slow = writing("SELECT pg_sleep(0.1)::text")
-    async with connected(migrated.dsn(), **PATIENT) as database:
+    async with connected(migrated.dsn(), **PATIENT, **ONE_OF_EACH) as database:
         scope = database.as_user(ada.id).group_commit()
         first = asyncio.create_task(ask(scope, slow))
-        await until(lambda: database.channel_statistics()[-1].in_flight == 1)
+        await until(lambda: figures(database, "group commit")[0].in_flight == 1)
         writes = []
         for _ in range(20):
             # Each in a tick of its own.
             writes.append(asyncio.create_task(scope.conversation_sessions.start()))
             await asyncio.sleep(0)
         await asyncio.gather(first, *writes)
-        assert database.channel_statistics()[-1].syncs == 2
+        assert figures(database, "group commit")[0].syncs == 2
 
 
 async def test_a_failing_member_fails_alone(migrated: IsolatedDatabase, ada: User) -> None:
-    async with connected(migrated.dsn("clonedb_worker"), **PATIENT) as database:
+    async with connected(migrated.dsn("clonedb_worker"), **PATIENT, **ONE_OF_EACH) as database:
         grouping = database.group_commit()
         scope = grouping.as_user(ada.id)
         ids = [new_id() for _ in range(40)]
@@ -133,7 +135,9 @@ async def test_a_member_that_fails_at_the_commit_fails_alone(
     insert = writing(
         "INSERT INTO clonedb.deferred VALUES ($1::int, $2::int) RETURNING id", "id", "n"
     )
-    async with connected(migrated.dsn("clonedb_worker"), write_channels=1, **PATIENT) as database:
+    async with connected(
+        migrated.dsn("clonedb_worker"), **PATIENT, **ONE_OF_EACH
+    ) as database:
         for scope in (database, database.group_commit()):
             base = 100 if scope is database else 200
             outcomes = await asyncio.gather(
@@ -154,7 +158,7 @@ async def test_a_member_that_fails_at_the_commit_fails_alone(
 async def test_a_member_that_meets_a_locked_row_does_not_doom_the_others(
     migrated: IsolatedDatabase, ada: User, grace: User
 ) -> None:
-    async with connected(migrated.dsn("clonedb_worker"), write_channels=1) as database:
+    async with connected(migrated.dsn("clonedb_worker"), **ONE_OF_EACH) as database:
         grouping = database.group_commit()
         with as_superuser(migrated) as locker, locker.transaction():
             locker.execute("SELECT FROM clonedb.users WHERE id = %s FOR UPDATE", [ada.id])
@@ -178,7 +182,7 @@ async def test_every_member_gets_its_own_answer_as_its_own_user(
     users = await worker.users.create_many(
         [NewUser(email=f"{number}@example.com") for number in range(20)]
     )
-    async with connected(migrated.dsn(), **PATIENT) as database:
+    async with connected(migrated.dsn(), **PATIENT, **ONE_OF_EACH) as database:
         scopes = [database.as_user(user.id).group_commit() for user in users]
         sessions = await asyncio.gather(*(scope.conversation_sessions.start() for scope in scopes))
 
@@ -246,14 +250,19 @@ async def test_groups_of_two_processes_over_the_same_rows_do_not_deadlock(
             ]
         if kind == 4:
             embedding = database.group_commit().caches.embedding
-            return [embedding.put(bytes([n] * 32), embedding=[1.0], model="small") for n in range(15)]
+            return [
+                embedding.put(bytes([n] * 32), embedding=[1.0], model="small") for n in range(15)
+            ]
         return [scope.rate_limits.take("talk") for scope in scopes]
 
     await worker.rate_limit_rules.put(
         NewRateLimitRule(scope="user", endpoint="talk", capacity=1000, refill_per_second=1)
     )
     # Two Databases have no connection in common, like two processes.
-    async with connected(dsn, **PATIENT) as one, connected(dsn, **PATIENT) as two:
+    async with (
+        connected(dsn, **PATIENT, **ONE_OF_EACH) as one,
+        connected(dsn, **PATIENT, **ONE_OF_EACH) as two,
+    ):
 
         async def write(database: Database, kinds: tuple[int, int], backwards: bool) -> None:
             for time in range(4):
@@ -263,20 +272,20 @@ async def test_groups_of_two_processes_over_the_same_rows_do_not_deadlock(
         for kinds in ((0, 1), (2, 3), (4, 4), (5, 5)):
             await asyncio.gather(write(one, kinds, False), write(two, kinds[::-1], True))
             for database in (one, two):
-                *_, write_1, write_2, _ = database.channel_statistics()
-                assert (write_1.calls, write_2.calls) == (0, 0), f"{kinds}: a group was broken up"
+                alone = sum(channel.calls for channel in figures(database, "write"))
+                assert alone == 0, f"{kinds}: a group was broken up"
         for database in (one, two):
-            assert database.channel_statistics()[-1].syncs == 16
+            assert figures(database, "group commit")[0].syncs == 16
 
 
 async def test_inside_a_transaction_nothing_is_grouped(
     migrated: IsolatedDatabase, ada: User
 ) -> None:
-    async with connected(migrated.dsn(), **PATIENT) as database:
+    async with connected(migrated.dsn(), **PATIENT, **ONE_OF_EACH) as database:
         scope = database.as_user(ada.id).group_commit()
         with pytest.raises(ZeroDivisionError):
             async with scope.transaction() as transaction:
                 await asyncio.gather(*(transaction.conversation_sessions.start() for _ in range(5)))
                 raise ZeroDivisionError
-        assert database.channel_statistics()[-1].calls == 0
+        assert figures(database, "group commit")[0].calls == 0
         assert await scope.conversation_sessions.count() == 0

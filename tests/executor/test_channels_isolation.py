@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from channels import (
+    ONE_OF_EACH,
     PATIENT,
     ask,
     ask_one,
@@ -34,14 +35,14 @@ from clonedb import (
 )
 from clonedb.testing import IsolatedDatabase
 
-ONE_OF_EACH = {**PATIENT, "read_channels": 1, "write_channels": 1}
+PATIENT_ONES = {**PATIENT, **ONE_OF_EACH}
 
 ECHO = reading("SELECT $1::text, current_setting('clonedb.user_id')", "said")
 DIVIDE = reading("SELECT 1 / $1::int", "by")
 
 
 async def test_a_failing_read_fails_its_caller_alone(migrated: IsolatedDatabase, ada: User) -> None:
-    async with connected(migrated.dsn(), **ONE_OF_EACH) as database:
+    async with connected(migrated.dsn(), **PATIENT_ONES) as database:
         scope = database.as_user(ada.id)
         with through_channels_alone(database):
             for _ in range(3):
@@ -65,7 +66,7 @@ async def test_a_statement_that_cannot_be_prepared_fails_its_callers_alone(
 ) -> None:
     # Those behind the first one find that the server has not got the statement; see 26000.
     broken = reading("SELECT no_such_column")
-    async with connected(migrated.dsn(), **ONE_OF_EACH) as database:
+    async with connected(migrated.dsn(), **PATIENT_ONES) as database:
         scope = database.as_user(ada.id)
         for _ in range(3):
             outcomes = await asyncio.gather(
@@ -86,7 +87,7 @@ async def test_a_statement_that_cannot_be_prepared_fails_its_callers_alone(
 async def test_a_failing_write_fails_its_caller_alone(
     migrated: IsolatedDatabase, ada: User, worker: Database
 ) -> None:
-    async with connected(migrated.dsn("clonedb_worker"), **ONE_OF_EACH) as database:
+    async with connected(migrated.dsn("clonedb_worker"), **PATIENT_ONES) as database:
         scope = database.as_user(ada.id)
         ids = [new_id() for _ in range(40)]
         calls: list[Any] = []
@@ -115,7 +116,7 @@ async def test_a_failing_write_fails_its_caller_alone(
 async def test_a_value_that_cannot_be_sent_fails_its_caller_alone(
     migrated: IsolatedDatabase, ada: User
 ) -> None:
-    async with connected(migrated.dsn(), **ONE_OF_EACH) as database:
+    async with connected(migrated.dsn(), **PATIENT_ONES) as database:
         scope = database.as_user(ada.id)
         with through_channels_alone(database):
             good, null, none, better = await asyncio.gather(
@@ -135,7 +136,7 @@ async def test_a_value_that_cannot_be_loaded_fails_its_caller_alone(
 ) -> None:
     # Python's dates end with the year 9999.
     date = reading("SELECT $1::text::timestamptz", "date")
-    async with connected(migrated.dsn(), **ONE_OF_EACH) as database:
+    async with connected(migrated.dsn(), **PATIENT_ONES) as database:
         for _ in range(2):
             outcomes = await asyncio.gather(
                 ask_one(database, date, "2026-01-01 00:00+00"),
@@ -191,7 +192,7 @@ async def test_a_statement_misdeclared_as_a_read_stores_nothing(
     liar = reading(
         "UPDATE clonedb.users SET name = 'changed' WHERE id = $1::uuid RETURNING id", "id"
     )
-    async with connected(migrated.dsn("clonedb_worker"), **ONE_OF_EACH) as database:
+    async with connected(migrated.dsn("clonedb_worker"), **PATIENT_ONES) as database:
         with nothing_stored(migrated):
             outcomes = await asyncio.gather(
                 database.users.get_by_id(ada.id),

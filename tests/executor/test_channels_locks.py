@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from channels import ask_one, connected, through_channels_alone, writing
+from channels import ONE_OF_EACH, ask_one, connected, through_channels_alone, writing
 from ground import as_superuser, someone_waits_for_a_lock
 
 from clonedb import NewUser, Unavailable, User, UserPatch
 from clonedb.testing import IsolatedDatabase
-
-ONE_OF_EACH = {"read_channels": 1, "write_channels": 1}
 
 
 @pytest.mark.parametrize("grouping", [False, True], ids=["alone", "grouped"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from channels import PATIENT, connected, through_channels_alone
+from channels import ONE_OF_EACH, PATIENT, connected, through_channels_alone
 from observed import ObservedSocket
 
 from clonedb import NewUser, User, UserPatch
@@ -63,7 +63,7 @@ async def test_ten_gathered_writes_of_one_user_are_one_write(
 async def test_a_group_of_ten_writes_is_one_write_with_one_sync(
     observed: ObservedSocket, migrated: IsolatedDatabase, ada: User
 ) -> None:
-    async with connected(observed.through(migrated.dsn()), **PATIENT) as database:
+    async with connected(observed.through(migrated.dsn()), **PATIENT, **ONE_OF_EACH) as database:
         scope = database.as_user(ada.id).group_commit()
         with through_channels_alone(database):
             before = len(observed.writes())

@@ -9,7 +9,17 @@ from typing import Any
 import psycopg
 import pytest
 import pytest_asyncio
-from channels import PATIENT, ask, channels_of, connected, reading, until, writing
+from channels import (
+    ONE_OF_EACH,
+    PATIENT,
+    ask,
+    channels_of,
+    connected,
+    figures,
+    reading,
+    until,
+    writing,
+)
 from psycopg.pq import Format
 
 from clonedb import Database, InvalidInput
@@ -98,7 +108,7 @@ async def test_the_rows_before_a_change_were_binary(
 async def test_after_a_change_writes_are_grouped_again(
     migrated: IsolatedDatabase, shifting: psycopg.AsyncConnection[Any]
 ) -> None:
-    async with connected(migrated.dsn("clonedb_worker"), **PATIENT) as database:
+    async with connected(migrated.dsn("clonedb_worker"), **PATIENT, **ONE_OF_EACH) as database:
         await _ten_writes(database)
         await shifting.execute("ALTER TABLE clonedb.shifting ALTER number TYPE bigint")
         # These find the stale plan, and are sent one by one.
@@ -111,7 +121,7 @@ async def test_after_a_failed_first_group_writes_are_grouped_again(
 ) -> None:
     # The first member fails, so the server never sees the text of the others' statement.
     broken = writing("SELECT 1 / 0")
-    async with connected(migrated.dsn("clonedb_worker"), **PATIENT) as database:
+    async with connected(migrated.dsn("clonedb_worker"), **PATIENT, **ONE_OF_EACH) as database:
         outcomes = await asyncio.gather(
             ask(database.group_commit(), broken),
             *(ask(database.group_commit(), WRITE, n) for n in range(10)),
@@ -132,11 +142,7 @@ async def _alone(database: Database) -> int:
     """How many of ten writes that ask for a group are sent without one."""
 
     def sent() -> int:
-        return sum(
-            channel.calls
-            for channel in database.channel_statistics()
-            if channel.name.startswith("write")
-        )
+        return sum(channel.calls for channel in figures(database, "write"))
 
     before = sent()
     await _ten_writes(database)

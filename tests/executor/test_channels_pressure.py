@@ -6,7 +6,15 @@ import asyncio
 import tracemalloc
 
 import pytest
-from channels import PATIENT, ask_one, connected, reading, through_channels_alone, writing
+from channels import (
+    ONE_OF_EACH,
+    PATIENT,
+    ask_one,
+    connected,
+    reading,
+    through_channels_alone,
+    writing,
+)
 from observed import ObservedSocket
 
 from clonedb.lanes import channel
@@ -26,7 +34,7 @@ async def test_ten_thousand_callers_wait_for_a_slow_server_in_little_memory(
     length = make("SELECT length($1::text) + $2::int", "text", "number")
     # Encoded all at once they would be 160 MB.
     text = "x" * 16_384
-    settings = {**PATIENT, "read_channels": 1, "write_channels": 1}
+    settings = {**PATIENT, **ONE_OF_EACH}
     async with connected(migrated.dsn(), **settings) as database:
         scope = database.group_commit() if kind == "group" else database
         samples: list[ChannelStatistics] = []
@@ -52,9 +60,8 @@ async def test_ten_thousand_callers_wait_for_a_slow_server_in_little_memory(
         assert answers == [len(text) + number for number in range(CALLERS)]
         # A caller is a task, a few frames and a call; what is in flight comes on top.
         assert peak < CALLERS * 8_192 + 8 * MEGABYTE
-        depths = {"read": channel._READS_IN_FLIGHT, "write": channel._WRITES_IN_FLIGHT, "group": 1}
         for seen in samples:
-            assert seen.in_flight <= depths[seen.name.split()[0]]
+            assert seen.in_flight <= channel._IN_FLIGHT[seen.name.removesuffix(" 1")]
             assert seen.bytes_in_flight <= channel._BYTES_IN_FLIGHT + channel.LARGEST_CALL
         assert max(seen.waiting for seen in samples) > CALLERS - 200
         assert max(seen.bytes_in_flight for seen in samples) > len(text)

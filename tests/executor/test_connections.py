@@ -328,11 +328,9 @@ async def test_the_figures_of_pool_and_channels_are_there(
         assert database.pool_statistics().requests >= 1
         channels = database.channel_statistics()
         assert [channel.name for channel in channels] == [
-            "read 1",
-            "read 2",
-            "write 1",
-            "write 2",
-            "group commit",
+            *("read 1", "read 2"),
+            *("write 1", "write 2", "write 3", "write 4"),
+            *("group commit 1", "group commit 2"),
         ]
         assert all(channel.connected and channel.connections_made == 1 for channel in channels)
         # The list of migrations that opening reads, and the user.
