@@ -135,9 +135,7 @@ async def test_a_member_that_fails_at_the_commit_fails_alone(
     insert = writing(
         "INSERT INTO clonedb.deferred VALUES ($1::int, $2::int) RETURNING id", "id", "n"
     )
-    async with connected(
-        migrated.dsn("clonedb_worker"), **PATIENT, **ONE_OF_EACH
-    ) as database:
+    async with connected(migrated.dsn("clonedb_worker"), **PATIENT, **ONE_OF_EACH) as database:
         for scope in (database, database.group_commit()):
             base = 100 if scope is database else 200
             outcomes = await asyncio.gather(
