@@ -242,15 +242,15 @@ class Channel:
         pipeline = self._pipeline
         if pipeline is None:
             return
-        # The answers may be there, and it is this process that was busy.
-        pipeline.read()
+        pipeline.look()
         if self._pipeline is not pipeline or not self.load:
             return
         now = self._loop.time()
-        if now - pipeline.heard_at > self._settings.connection_timeout:
+        longest = self._settings.channel_statement_timeout
+        if now - pipeline.heard_at > self._settings.connection_timeout + longest:
             self._lose(psycopg.OperationalError("the server has fallen silent"))
             return
-        if now - pipeline.progress_at > self._settings.channel_statement_timeout:
+        if now - pipeline.progress_at > longest:
             self._stalled = True
             for position, unit in enumerate(pipeline.in_flight):
                 if position:

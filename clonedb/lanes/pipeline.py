@@ -7,6 +7,7 @@ each tick of the event loop and read when it is readable, on the loop, without a
 from __future__ import annotations
 
 import asyncio
+import select
 from collections import deque
 from collections.abc import Callable
 from typing import Final, Self
@@ -213,6 +214,19 @@ class Pipeline:
         if settled:
             self.progress_at = self.heard_at
             self._on_settled()
+
+    def look(self) -> None:
+        """Read without being called: the answers may be there, and this process was busy.
+
+        Where nothing is there, the server has not been heard.
+        """
+        heard_at = self.heard_at
+        poller = select.poll()
+        poller.register(self._socket, select.POLLIN)
+        readable = poller.poll(0)
+        self.read()
+        if not readable:
+            self.heard_at = heard_at
 
     def close(self) -> None:
         """Give the connection up, whatever is in flight."""
