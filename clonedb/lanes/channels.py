@@ -59,7 +59,11 @@ class ChannelLane:
     async def open(self) -> None:
         """Connect the first channel for reads; the others connect when they are wanted first."""
         for channel in self._reads[:1]:
-            await channel.open()
+            try:
+                await channel.open()
+            except psycopg.Error:
+                # The login may have no more connections; if none at all, the pool says so.
+                channel.begin_to_connect()
 
     async def run(self, statement: Statement, values: Sequence[Any], context: Context) -> Outcome:
         """Raises a ClonedbError. What a channel cannot carry is sent again on the pool."""
