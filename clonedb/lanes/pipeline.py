@@ -33,9 +33,10 @@ SET_USER: Final = "SELECT set_config('clonedb.user_id', $1, true)"
 _SET_SESSION: Final = (
     "SELECT set_config('clonedb.user_id', '', false), "
     "set_config('statement_timeout', $1, false), "
-    "set_config('lock_timeout', $2, false), "
-    "set_config('default_transaction_read_only', $3, false)"
+    "set_config('lock_timeout', $2, false)"
 )
+# Sessions that write keep what the server says: an operator may have stopped all writes.
+_SET_READ_ONLY: Final = ", set_config('default_transaction_read_only', 'on', false)"
 
 _USER: Final = b"clonedb_user"
 _CONTEXT: Final = b"clonedb_context"
@@ -91,11 +92,10 @@ class Pipeline:
         try:
             cursor = psycopg.AsyncRawCursor(connection)
             await cursor.execute(
-                _SET_SESSION,
+                _SET_SESSION + _SET_READ_ONLY if read_only else _SET_SESSION,
                 (
                     str(round(settings.channel_statement_timeout * 1000)),
                     str(round(settings.channel_lock_timeout * 1000)),
-                    "on" if read_only else "off",
                 ),
             )
             pgconn = connection.pgconn
