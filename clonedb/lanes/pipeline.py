@@ -234,7 +234,11 @@ class Pipeline:
             self._closed = True
             self._loop.remove_reader(self._socket)
             self._loop.remove_writer(self._socket)
-            self._pgconn.finish()
+            # Callers whose answers have just come load them in the next tick, and need it for that.
+            self._loop.call_soon(self._finish)
+
+    def _finish(self) -> None:
+        self._pgconn.finish()
 
 
 class _Preparation:
