@@ -77,6 +77,7 @@ class Channel:
         self._watching: asyncio.TimerHandle | None = None
         self._waiting: deque[Call] = deque()
         self._stalled = False
+        self._leaving = False
         self._closed = False
         # Set while nothing is in flight and nobody waits.
         self._idle = asyncio.Event()
@@ -102,7 +103,7 @@ class Channel:
     @property
     def usable(self) -> bool:
         """Whether a call would be sent at once."""
-        return self._pipeline is not None and not self._stalled
+        return self._pipeline is not None and not (self._stalled or self._leaving)
 
     def statistics(self) -> ChannelStatistics:
         """The figures of this channel."""
@@ -138,17 +139,22 @@ class Channel:
         if self._pipeline is not None:
             self._pipeline.forget(call)
 
-    def reset(self, error: Exception) -> None:
-        """Connect anew: this server takes no writes any more."""
+    def reset(self) -> None:
+        """Connect anew once all that is in flight has its own answer: it may be a standby."""
         if self._pipeline is not None:
-            self._lose(error)
+            self._leaving = True
+            self._leave_when_settled()
+
+    def _leave_when_settled(self) -> None:
+        if self._leaving and self._pipeline is not None and not self._pipeline.in_flight:
+            self._lose(psycopg.OperationalError("the server takes no writes"))
 
     # Sending.
 
     def _send_waiting(self) -> None:
         self.scheduled = False
         pipeline = self._pipeline
-        if pipeline is None:
+        if pipeline is None or self._leaving:
             self._send_waiting_away()
             return
         try:
@@ -226,6 +232,7 @@ class Channel:
 
     def _settled(self) -> None:
         self._stalled = False
+        self._leave_when_settled()
         if self._waiting and not self.scheduled:
             # Callers who go on at once shall be in the same write, or the same group.
             self.scheduled = True
@@ -296,7 +303,7 @@ class Channel:
             return
         pipeline.close()
         self._lost_count += not self._closed
-        self._stalled = False
+        self._stalled = self._leaving = False
         for unit in pipeline.in_flight:
             unit.lose(error)
         pipeline.in_flight.clear()

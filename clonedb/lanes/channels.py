@@ -114,7 +114,7 @@ class ChannelLane:
             self._avoid(call.statement, _SLOW_SECONDS)
             return "pool"
         if state == _READ_ONLY and call.statement.access == "write":
-            channel.reset(error)
+            channel.reset()
         return None
 
     def _avoid(self, what: object, seconds: float) -> None:
