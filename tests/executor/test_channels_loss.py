@@ -6,9 +6,10 @@ import asyncio
 import os
 import signal
 import tempfile
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -17,11 +18,14 @@ import pytest
 from channels import (
     ONE_OF_EACH,
     PATIENT,
+    ask,
     connected,
     everything_connected,
     figures,
+    reading,
     through_channels_alone,
     until,
+    writing,
 )
 from ground import as_superuser, someone_waits_for_a_lock
 
@@ -271,14 +275,71 @@ async def test_a_login_whose_writes_were_stopped_is_unavailable_for_writes(
         reset = psycopg.sql.SQL("ALTER DATABASE {} RESET default_transaction_read_only").format(
             psycopg.sql.Identifier(migrated.name)
         )
-        async with connected(migrated.dsn("clonedb_worker")) as database:
+        async with connected(migrated.dsn("clonedb_worker"), **ONE_OF_EACH) as database:
             for scope in (database, database.group_commit()):
                 with pytest.raises(Unavailable):
                     await scope.users.update(ada.id, UserPatch(name="never"))
             assert await database.users.get_by_id(ada.id) == ada
             connection.execute(reset)
-            await everything_connected(database)
-            assert (await database.users.update(ada.id, UserPatch(name="A."))).name == "A."
+            # The sessions made meanwhile still have the setting: one more write finds that out.
+            for _ in range(2):
+                with suppress(Unavailable):
+                    await database.users.update(ada.id, UserPatch(name="A."))
+                await everything_connected(database)
+            assert (await database.users.get_by_id(ada.id)).name == "A."
+
+
+async def test_writes_behind_one_that_the_server_takes_for_read_only_get_their_own_answers(
+    migrated: IsolatedDatabase, ada: User
+) -> None:
+    # One alone is refused as by a standby; those behind it are stored.
+    with as_superuser(migrated) as connection:
+        connection.execute("CREATE SEQUENCE clonedb.counted")
+        connection.execute("GRANT USAGE ON SEQUENCE clonedb.counted TO clonedb_worker")
+    refused = writing(
+        "SELECT set_config('transaction_read_only', 'on', true), nextval('clonedb.counted')"
+    )
+    async with connected(migrated.dsn("clonedb_worker"), **PATIENT, **ONE_OF_EACH) as database:
+        scope = database.as_user(ada.id)
+        ids = [new_id() for _ in range(40)]
+        outcomes = await asyncio.gather(
+            ask(scope, refused),
+            *(scope.conversation_sessions.create(NewSession(id=id)) for id in ids),
+            return_exceptions=True,
+        )
+        assert isinstance(outcomes[0], Unavailable)
+        assert outcomes[0].sqlstate == "25006"
+        assert [getattr(outcome, "id", outcome) for outcome in outcomes[1:]] == ids
+        await everything_connected(database)
+        assert losses(database) == 1
+
+
+@pytest.mark.parametrize("kind", ["read", "write", "group"])
+async def test_an_answer_that_came_with_the_end_of_the_connection_is_an_answer(
+    migrated: IsolatedDatabase, ada: User, kind: str
+) -> None:
+    make = reading if kind == "read" else writing
+    last_words = make("SELECT clock_timestamp(), $1::text", "word")
+    goodbye = make("SELECT pg_terminate_backend(pg_backend_pid())")
+    async with connected(migrated.dsn("clonedb_worker"), **PATIENT, **ONE_OF_EACH) as database:
+        scope = database.group_commit() if kind == "group" else database
+        first = asyncio.create_task(ask(scope, last_words, "first"))
+        if kind == "group":
+            await asyncio.sleep(0)  # a group of its own
+            await asyncio.sleep(0)
+        dying = asyncio.create_task(ask(database, goodbye))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        # Not a line of Python runs between the arrival of the answer and that of the goodbye.
+        time.sleep(0.1)  # noqa: ASYNC251
+        assert (await first)[0][1] == "first"
+        if kind == "read":
+            # It is the pool's turn to lose a connection, once more and then no more.
+            with pytest.raises(Unavailable):
+                await dying
+        else:
+            with pytest.raises(OutcomeUnknown):
+                await dying
 
 
 async def test_writes_that_were_in_flight_are_of_unknown_outcome_and_those_that_waited_are_done(
@@ -347,19 +408,45 @@ async def test_an_idle_channel_that_was_closed_by_the_server_is_replaced_before_
             assert await database.users.get_by_id(ada.id) == ada
 
 
-async def test_a_channel_without_connections_to_be_had_leaves_its_calls_to_the_pool(
+async def test_a_login_with_one_connection_reads_all_the_same_or_is_unavailable(
     migrated: IsolatedDatabase, ada: User
 ) -> None:
     with as_superuser(migrated) as connection:
         try:
             connection.execute("ALTER ROLE clonedb_app CONNECTION LIMIT 1")
-            async with Database(migrated.dsn("clonedb_app"), maximum_connections=1) as database:
+            # The pool and the first channel are after the same connection; either may get it.
+            opened = 0
+            for _ in range(15):
+                with suppress(Unavailable):
+                    async with Database(
+                        migrated.dsn("clonedb_app"), maximum_connections=1, pool_timeout=2
+                    ) as database:
+                        assert await database.as_user(ada.id).users.get_by_id(ada.id) == ada
+                        opened += 1
+            assert opened
+        finally:
+            connection.execute("ALTER ROLE clonedb_app CONNECTION LIMIT -1")
+
+
+async def test_a_channel_that_cannot_connect_leaves_its_calls_to_the_pool_until_it_can(
+    migrated: IsolatedDatabase, ada: User
+) -> None:
+    with as_superuser(migrated) as connection:
+        try:
+            async with connected(migrated.dsn("clonedb_app"), maximum_connections=1) as database:
                 scope = database.as_user(ada.id)
-                assert await scope.users.get_by_id(ada.id) == ada
-                assert (await scope.users.update(ada.id, UserPatch(name="A."))).name == "A."
+                connection.execute("ALTER ROLE clonedb_app CONNECTION LIMIT 1")
+                connection.execute(
+                    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                    "WHERE usename = 'clonedb_app' AND query <> ''"
+                )
+                await until(lambda: losses(database) == len(database.channel_statistics()))
+                for _ in range(5):
+                    assert (await scope.users.get_by_id(ada.id)).name == "Ada"
+                    assert (await scope.users.update(ada.id, UserPatch(name="Ada"))).name == "Ada"
                 connection.execute("ALTER ROLE clonedb_app CONNECTION LIMIT -1")
                 await everything_connected(database)
                 with through_channels_alone(database):
-                    assert (await scope.users.get_by_id(ada.id)).name == "A."
+                    assert (await scope.users.get_by_id(ada.id)).name == "Ada"
         finally:
             connection.execute("ALTER ROLE clonedb_app CONNECTION LIMIT -1")
