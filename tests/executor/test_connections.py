@@ -393,3 +393,21 @@ async def test_a_server_older_than_15_is_refused(tmp_path: Path) -> None:
         with pytest.raises(ServerTooOld, match="PostgreSQL 14; clonedb needs 15"):
             await Database(f"host={tmp_path} user=clonedb_app dbname=clonedb").open()
         await gone.wait()
+
+
+async def test_one_caller_gets_past_all_the_connections_that_a_restart_has_killed(
+    migrated: IsolatedDatabase, ada: User
+) -> None:
+    async with connected(
+        migrated.dsn("clonedb_worker"), minimum_connections=8, pool_timeout=5, **POOL_ALONE
+    ) as database:
+        for call in (
+            database.users.count,
+            lambda: database.users.update(ada.id, UserPatch(name="A.")),
+        ):
+            with psycopg.connect(migrated.dsn(SUPERUSER), autocommit=True) as killer:
+                killer.execute(
+                    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                    "WHERE usename = 'clonedb_worker' AND datname = current_database()"
+                )
+            await call()
