@@ -50,8 +50,7 @@ async def everything_connected(database: Database) -> None:
     """Returns once every channel is connected and has nothing under way, and so is the pool."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         for channel in channels_of(database):
-            if not channel.ready():
-                channel.begin_to_connect()
+            channel.begin_to_connect()
         await until(
             lambda: all(
                 channel.connected and not channel.in_flight

@@ -93,7 +93,7 @@ async def test_nothing_is_left_behind_however_its_life_was(
 
     before, tasks = descriptors(), asyncio.all_tasks()
     for life in ("unused", "used", "killed", "closed while it connects", "cancelled calls"):
-        async with Database(migrated.dsn("clonedb_worker")) as database:
+        async with Database(migrated.dsn("clonedb_worker"), application_name="mortal") as database:
             if life == "unused":
                 continue
             await asyncio.gather(
@@ -109,7 +109,7 @@ async def test_nothing_is_left_behind_however_its_life_was(
                 with as_superuser(migrated) as connection:
                     connection.execute(
                         "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-                        "WHERE usename = 'clonedb_worker' AND datname = current_database()"
+                        "WHERE application_name = 'mortal'"
                     )
                 await database.users.get_by_id(ada.id)
             if life == "cancelled calls":

@@ -280,6 +280,7 @@ async def test_a_login_whose_writes_were_stopped_is_unavailable_for_writes(
                 with pytest.raises(Unavailable):
                     await scope.users.update(ada.id, UserPatch(name="never"))
             assert await database.users.get_by_id(ada.id) == ada
+            await everything_connected(database)
             connection.execute(reset)
             # The sessions made meanwhile still have the setting: one more write finds that out.
             for _ in range(2):
