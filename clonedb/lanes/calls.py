@@ -41,6 +41,8 @@ class Unit(Protocol):
     """All commands before one Sync."""
 
     size: int
+    # By the loop's time.
+    sent_at: float
 
     def take(self, result: PGresult, status: int) -> None:
         """The answer to the next command."""
@@ -66,6 +68,7 @@ class Call:
         "parameters",
         "prepared",
         "result",
+        "sent_at",
         "session",
         "size",
         "statement",
@@ -77,6 +80,7 @@ class Call:
     parameters: Sequence[Any]
     parameter_formats: Sequence[Any] | None
     format: Format
+    sent_at: float
     # Set by the answers, unless `error` is.
     result: PGresult
 
@@ -126,7 +130,9 @@ class Call:
 class Group:
     """Writes of several callers in one transaction, and so in one commit: all or none."""
 
-    __slots__ = ("_results", "calls", "error", "positions", "size")
+    __slots__ = ("_results", "calls", "error", "positions", "sent_at", "size")
+
+    sent_at: float
 
     def __init__(self, calls: list[Call], size: int) -> None:
         self.calls = calls

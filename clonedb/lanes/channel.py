@@ -231,7 +231,8 @@ class Channel:
     # What comes back.
 
     def _settled(self) -> None:
-        self._stalled = False
+        self._stalled = self._stalled and self._is_late()
+        self._depth = min(self._depth + 1, _IN_FLIGHT[self._kind])
         self._leave_when_settled()
         if self._waiting and not self.scheduled:
             # Callers who go on at once shall be in the same write, or the same group.
@@ -257,13 +258,24 @@ class Channel:
         if now - pipeline.heard_at > self._settings.connection_timeout + longest:
             self._lose(psycopg.OperationalError("the server has fallen silent"))
             return
-        if now - pipeline.progress_at > longest:
+        if self._is_late():
+            if not self._stalled:
+                # Statements that are short enough one by one still add up.
+                self._depth = max(self._depth // 2, 1)
             self._stalled = True
             for position, unit in enumerate(pipeline.in_flight):
                 if position:
                     unit.step_aside()
             self._send_waiting_away()
         self._watching = self._loop.call_later(_WATCH_SECONDS, self._watch)
+
+    def _is_late(self) -> bool:
+        """Whether what was sent first is not answered within the time that a statement may take."""
+        pipeline = self._pipeline
+        if pipeline is None or not pipeline.in_flight:
+            return False
+        age = self._loop.time() - pipeline.in_flight[0].sent_at
+        return age > self._settings.channel_statement_timeout
 
     # Connecting.
 

@@ -64,9 +64,8 @@ class Pipeline:
         self._writing = False
         self.in_flight: deque[Unit] = deque()
         self.bytes_in_flight = 0
-        # The loop's time when a unit was settled last, or the first of them was sent; and when
-        # the server has said anything.
-        self.progress_at = self.heard_at = self._loop.time()
+        # By the loop's time: when the server has said anything, or was asked without being busy.
+        self.heard_at = self._loop.time()
         self._closed = False
         self._loop.add_reader(self._socket, self.read)
 
@@ -158,8 +157,9 @@ class Pipeline:
 
     def _sync(self, unit: Unit) -> None:
         send_sync(self._pgconn)
+        unit.sent_at = self._loop.time()
         if not self.in_flight:
-            self.progress_at = self.heard_at = self._loop.time()
+            self.heard_at = unit.sent_at
         self.in_flight.append(unit)
         self.bytes_in_flight += unit.size
 
@@ -212,7 +212,6 @@ class Pipeline:
             return
         self.heard_at = self._loop.time()
         if settled:
-            self.progress_at = self.heard_at
             self._on_settled()
 
     def look(self) -> None:
@@ -245,6 +244,7 @@ class _Preparation:
     """The connection's own first unit: the statements of the context, for which nobody waits."""
 
     size = 0
+    sent_at = 0.0
 
     def take(self, result: PGresult, status: int) -> None: ...
 
