@@ -7,9 +7,18 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from channels import PATIENT, connected, through_channels_alone
+from channels import (
+    ONE_OF_EACH,
+    PATIENT,
+    ask_one,
+    connected,
+    reading,
+    through_channels_alone,
+    until,
+)
+from ground import as_superuser
 
-from clonedb import Database, NewTurn, User
+from clonedb import Database, NewTurn, User, UserPatch
 from clonedb.testing import IsolatedDatabase
 
 
@@ -93,3 +102,35 @@ async def test_where_channels_of_one_kind_are_missing_its_calls_are_made_all_the
         for own in (database.as_user(ada.id), database.as_user(ada.id).group_commit()):
             session = await own.conversation_sessions.start()
             assert await own.conversation_sessions.get_by_id(session.id) == session
+
+
+async def test_what_was_too_slow_for_a_channel_takes_the_pool_at_once_afterwards(
+    migrated: IsolatedDatabase, ada: User
+) -> None:
+    sleep = reading("SELECT pg_sleep($1::double precision)::text", "seconds")
+    echo = reading("SELECT $1::text", "word")
+    async with connected(migrated.dsn(), **ONE_OF_EACH) as database:
+        assert await ask_one(database, sleep, 0.4) == ""
+        before = channel_calls(database)
+        assert await ask_one(database, sleep, 0) == ""
+        assert channel_calls(database) == before
+        with through_channels_alone(database):
+            assert await ask_one(database, echo, "quick") == "quick"
+
+
+async def test_who_met_a_lock_takes_the_pool_at_once_and_others_do_not(
+    migrated: IsolatedDatabase, ada: User, grace: User
+) -> None:
+    async with connected(migrated.dsn(), **ONE_OF_EACH) as database:
+        one, other = database.as_user(ada.id).users, database.as_user(grace.id).users
+        with as_superuser(migrated) as locker, locker.transaction():
+            locker.execute("SELECT FROM clonedb.users WHERE id = %s FOR UPDATE", [ada.id])
+            late = asyncio.create_task(one.update(ada.id, UserPatch(name="late")))
+            await until(lambda: database.pool_statistics().requests > 0)
+            before = channel_calls(database)
+            later = asyncio.create_task(one.update(ada.id, UserPatch(name="later")))
+            await asyncio.sleep(0)
+            assert channel_calls(database) == before
+            with through_channels_alone(database):
+                await other.update(grace.id, UserPatch(name="Grace H."))
+        await asyncio.gather(late, later)

@@ -158,6 +158,31 @@ async def test_a_statement_that_outlasts_its_callers_timeout_is_stopped_alone(
         assert [outcome.rows[0][1] for outcome in outcomes] == [0, 1, 2, 3, 4, 6, 7, 8, 9]  # type: ignore[union-attr]
 
 
+async def test_statements_that_are_quick_enough_one_by_one_do_not_add_up(
+    migrated: IsolatedDatabase, ada: User
+) -> None:
+    # 100 of 0.15 s are 15 s in one channel. Closing waits for what is in flight, but no longer.
+    async with connected(
+        migrated.dsn(),
+        read_channels=1,
+        minimum_connections=40,
+        maximum_connections=40,
+        pool_timeout=2,
+    ) as database:
+        slow = [asyncio.create_task(ask_one(database, SLEEP, 0.15)) for _ in range(100)]
+        await asyncio.sleep(0)
+        behind = await asyncio.gather(*(ask_one(database, ECHO, n) for n in range(50)))
+        assert behind == list(range(50))
+        (channel,) = figures(database, "read")
+        # By then the server has done but a few of them in the channel.
+        assert channel.in_flight > 50
+        # And nobody is sent there until it is done with them.
+        calls = channel.calls
+        assert await ask_one(database, ECHO, 51) == 51
+        assert figures(database, "read")[0].calls == calls
+        assert set(await asyncio.gather(*slow)) == {""}
+
+
 @pytest.mark.parametrize("kind", ["read", "write"])
 async def test_a_slow_statement_goes_to_the_pool_and_its_neighbours_are_answered_before(
     migrated: IsolatedDatabase, ada: User, kind: str

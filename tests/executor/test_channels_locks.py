@@ -11,12 +11,15 @@ from ground import as_superuser, someone_waits_for_a_lock
 from clonedb import NewUser, Unavailable, User, UserPatch
 from clonedb.testing import IsolatedDatabase
 
+# Nothing but the lock timeout lets a statement go.
+LOCKS_ALONE = {**ONE_OF_EACH, "channel_statement_timeout": 600}
+
 
 @pytest.mark.parametrize("grouping", [False, True], ids=["alone", "grouped"])
 async def test_the_holder_of_a_lock_goes_on_while_an_update_of_its_row_is_in_its_channel(
     migrated: IsolatedDatabase, ada: User, grace: User, grouping: bool
 ) -> None:
-    async with connected(migrated.dsn("clonedb_worker"), **ONE_OF_EACH) as database:
+    async with connected(migrated.dsn("clonedb_worker"), **LOCKS_ALONE) as database:
         holder, other = database.as_user(ada.id), database.as_user(grace.id)
         blocked_as, other_as = holder, other
         if grouping:
@@ -49,7 +52,7 @@ async def test_the_holder_of_a_lock_goes_on_while_an_update_of_its_row_is_in_its
 async def test_a_read_that_meets_a_locked_table_holds_up_no_other_read(
     migrated: IsolatedDatabase, ada: User
 ) -> None:
-    async with connected(migrated.dsn(), **ONE_OF_EACH) as database:
+    async with connected(migrated.dsn(), **LOCKS_ALONE) as database:
         scope = database.as_user(ada.id)
         with as_superuser(migrated) as migrator, migrator.transaction():
             migrator.execute("LOCK clonedb.conversation_sessions")
@@ -65,7 +68,7 @@ async def test_a_read_that_meets_a_locked_table_holds_up_no_other_read(
 async def test_an_insert_that_waits_for_anothers_unique_value_holds_up_nobody(
     migrated: IsolatedDatabase,
 ) -> None:
-    async with connected(migrated.dsn("clonedb_worker"), **ONE_OF_EACH) as database:
+    async with connected(migrated.dsn("clonedb_worker"), **LOCKS_ALONE) as database:
         async with database.transaction() as transaction:
             mine = await transaction.users.create(NewUser(email="ada@example.com"))
             twin = asyncio.create_task(database.users.create(NewUser(email="ADA@example.com")))
@@ -83,7 +86,7 @@ async def test_a_write_that_met_a_lock_is_done_once(migrated: IsolatedDatabase, 
         "UPDATE clonedb.users AS u SET settings = jsonb_set(u.settings, '{n}', "
         "to_jsonb(coalesce((u.settings->>'n')::int, 0) + 1)) RETURNING (u.settings->>'n')::int"
     )
-    async with connected(migrated.dsn(), **ONE_OF_EACH) as database:
+    async with connected(migrated.dsn(), **LOCKS_ALONE) as database:
         scope = database.as_user(ada.id)
         with as_superuser(migrated) as locker, locker.transaction():
             locker.execute("SELECT FROM clonedb.users FOR UPDATE")
@@ -101,7 +104,7 @@ async def test_calls_go_on_while_a_transaction_holds_the_pools_last_connection(
     migrated: IsolatedDatabase, ada: User
 ) -> None:
     async with connected(
-        migrated.dsn(), maximum_connections=1, pool_timeout=0.3, **ONE_OF_EACH
+        migrated.dsn(), maximum_connections=1, pool_timeout=0.3, **LOCKS_ALONE
     ) as database:
         scope = database.as_user(ada.id)
         async with scope.transaction() as transaction:

@@ -17,6 +17,7 @@ from channels import (
     connected,
     figures,
     reading,
+    through_channels_alone,
     until,
     writing,
 )
@@ -103,6 +104,17 @@ async def test_the_rows_before_a_change_were_binary(
             if (pipeline := channel._pipeline) is not None and READ in pipeline._prepared
         ]
         assert Format.BINARY in formats
+
+
+async def test_after_a_change_calls_take_channels_again(
+    migrated: IsolatedDatabase, shifting: psycopg.AsyncConnection[Any]
+) -> None:
+    async with connected(migrated.dsn("clonedb_worker"), **PATIENT, **ONE_OF_EACH) as database:
+        for change in (b"", *(change.encode() for change in CHANGES[:2])):
+            await shifting.execute(change)
+            for statement in (READ, WRITE):
+                with through_channels_alone(database):
+                    assert await ask(database, statement, 1) == [(1, 3, "word 1")]
 
 
 async def test_after_a_change_writes_are_grouped_again(
