@@ -2,6 +2,7 @@
 
 nox -s demo      conversations stored and read back on an embedded server
 nox -s tests     the test suite; CLONEDB_PG_BIN=/folder/of/postgres for another server
+nox -s stress    a million calls of 100 users over two connections, some minutes
 nox -s lint      ruff, sqlfluff, squawk
 nox -s types     mypy --strict
 nox -s verify    everything generated is what would be generated now
@@ -37,6 +38,13 @@ def tests(session: nox.Session) -> None:
     """Run the tests, in several processes, each on a real server of its own."""
     session.install("-q", "-e", ".[tests]")
     session.run("pytest", "-n", "auto", "--maxprocesses", "4", *session.posargs)
+
+
+@nox.session
+def stress(session: nox.Session) -> None:
+    """Look for an answer that is another's in a million calls, and for what loss does to it."""
+    session.install("-q", "-e", ".[tests]")
+    session.run("pytest", "-s", "tests/stress", *session.posargs)
 
 
 @nox.session

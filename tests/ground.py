@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
@@ -57,6 +57,15 @@ def nothing_stored(database: IsolatedDatabase, *, but_for: UUID | None = None) -
 
 async def someone_waits_for_a_lock(database: IsolatedDatabase, waiters: int = 1) -> None:
     """Returns once so many statements of this database wait for a lock."""
+    await _until_waiters(database, lambda found: found >= waiters)
+
+
+async def nobody_waits_for_a_lock(database: IsolatedDatabase) -> None:
+    """Returns once no statement of this database waits for a lock."""
+    await _until_waiters(database, lambda found: found == 0)
+
+
+async def _until_waiters(database: IsolatedDatabase, enough: Callable[[int], bool]) -> None:
     async with asyncio.timeout(PATIENCE_SECONDS):
         connection = await psycopg.AsyncConnection.connect(database.dsn(SUPERUSER), autocommit=True)
         async with connection:
@@ -66,5 +75,5 @@ async def someone_waits_for_a_lock(database: IsolatedDatabase, waiters: int = 1)
                     "WHERE datname = current_database() AND wait_event_type = 'Lock'"
                 )
                 row = await cursor.fetchone()
-                if row is not None and row[0] >= waiters:
+                if row is not None and enough(row[0]):
                     return

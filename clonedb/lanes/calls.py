@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import psycopg
 from psycopg.pq import ExecStatus, Format
 from psycopg.pq.abc import PGresult
 
@@ -26,13 +27,22 @@ class Detour(Exception):
 
 
 class Alone(Exception):
-    """The group that the statement was in has failed and stored nothing: send it by itself."""
+    """The group that the statement was in has failed and stored nothing: send it by itself.
+
+    `cause` is what the server said of the member that failed, whichever it was.
+    """
+
+    def __init__(self, cause: psycopg.Error) -> None:
+        super().__init__(cause)
+        self.cause = cause
 
 
 class Unit(Protocol):
     """All commands before one Sync."""
 
     size: int
+    # By the loop's time.
+    sent_at: float
 
     def take(self, result: PGresult, status: int) -> None:
         """The answer to the next command."""
@@ -58,6 +68,7 @@ class Call:
         "parameters",
         "prepared",
         "result",
+        "sent_at",
         "session",
         "size",
         "statement",
@@ -69,6 +80,7 @@ class Call:
     parameters: Sequence[Any]
     parameter_formats: Sequence[Any] | None
     format: Format
+    sent_at: float
     # Set by the answers, unless `error` is.
     result: PGresult
 
@@ -118,7 +130,9 @@ class Call:
 class Group:
     """Writes of several callers in one transaction, and so in one commit: all or none."""
 
-    __slots__ = ("_results", "calls", "error", "positions", "size")
+    __slots__ = ("_results", "calls", "error", "positions", "sent_at", "size")
+
+    sent_at: float
 
     def __init__(self, calls: list[Call], size: int) -> None:
         self.calls = calls
@@ -142,8 +156,9 @@ class Group:
             self.calls[0].error = self.error
             self.calls[0].settle()
         else:
+            cause = psycopg.errors.error_from_result(self.error)
             for call in self.calls:
-                call.abandon(Alone())
+                call.abandon(Alone(cause))
 
     def lose(self, error: Exception) -> None:
         for call in self.calls:

@@ -10,6 +10,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Iterable
+from functools import cache
 from typing import Final, Literal
 
 import msgspec
@@ -17,6 +18,7 @@ import psycopg
 
 from clonedb.lanes.calls import Call, Detour, Group
 from clonedb.lanes.pipeline import Pipeline
+from clonedb.query.statements import Statement
 from clonedb.settings import Settings
 
 # Larger parameters hold up the neighbours while they travel: a document's text takes the pool.
@@ -31,6 +33,9 @@ _BYTES_IN_FLIGHT: Final = 1024 * 1024
 
 # Members hold their locks until the last of them is done, so a group must stay short.
 _LARGEST_GROUP: Final = 64
+
+# The parameters by which statements name the row that they lock, from the outermost inwards.
+_NAMES_OF_ROWS: Final = ("user_id", "session_id", "id", "key", "address", "endpoint")
 
 # How often a channel with something in flight is looked at, in seconds.
 _WATCH_SECONDS: Final = 0.05
@@ -72,6 +77,7 @@ class Channel:
         self._watching: asyncio.TimerHandle | None = None
         self._waiting: deque[Call] = deque()
         self._stalled = False
+        self._leaving = False
         self._closed = False
         # Set while nothing is in flight and nobody waits.
         self._idle = asyncio.Event()
@@ -97,7 +103,7 @@ class Channel:
     @property
     def usable(self) -> bool:
         """Whether a call would be sent at once."""
-        return self._pipeline is not None and not self._stalled
+        return self._pipeline is not None and not (self._stalled or self._leaving)
 
     def statistics(self) -> ChannelStatistics:
         """The figures of this channel."""
@@ -133,17 +139,22 @@ class Channel:
         if self._pipeline is not None:
             self._pipeline.forget(call)
 
-    def reset(self, error: Exception) -> None:
-        """Connect anew: this server takes no writes any more."""
+    def reset(self) -> None:
+        """Connect anew once all that is in flight has its own answer: it may be a standby."""
         if self._pipeline is not None:
-            self._lose(error)
+            self._leaving = True
+            self._leave_when_settled()
+
+    def _leave_when_settled(self) -> None:
+        if self._leaving and self._pipeline is not None and not self._pipeline.in_flight:
+            self._lose(psycopg.OperationalError("the server takes no writes"))
 
     # Sending.
 
     def _send_waiting(self) -> None:
         self.scheduled = False
         pipeline = self._pipeline
-        if pipeline is None:
+        if pipeline is None or self._leaving:
             self._send_waiting_away()
             return
         try:
@@ -220,7 +231,9 @@ class Channel:
     # What comes back.
 
     def _settled(self) -> None:
-        self._stalled = False
+        self._stalled = self._stalled and self._is_late()
+        self._depth = min(self._depth + 1, _IN_FLIGHT[self._kind])
+        self._leave_when_settled()
         if self._waiting and not self.scheduled:
             # Callers who go on at once shall be in the same write, or the same group.
             self.scheduled = True
@@ -237,21 +250,32 @@ class Channel:
         pipeline = self._pipeline
         if pipeline is None:
             return
-        # The answers may be there, and it is this process that was busy.
-        pipeline.read()
+        pipeline.look()
         if self._pipeline is not pipeline or not self.load:
             return
         now = self._loop.time()
-        if now - pipeline.heard_at > self._settings.connection_timeout:
+        longest = self._settings.channel_statement_timeout
+        if now - pipeline.heard_at > self._settings.connection_timeout + longest:
             self._lose(psycopg.OperationalError("the server has fallen silent"))
             return
-        if now - pipeline.progress_at > self._settings.channel_statement_timeout:
+        if self._is_late():
+            if not self._stalled:
+                # Statements that are short enough one by one still add up.
+                self._depth = max(self._depth // 2, 1)
             self._stalled = True
             for position, unit in enumerate(pipeline.in_flight):
                 if position:
                     unit.step_aside()
             self._send_waiting_away()
         self._watching = self._loop.call_later(_WATCH_SECONDS, self._watch)
+
+    def _is_late(self) -> bool:
+        """Whether what was sent first is not answered within the time that a statement may take."""
+        pipeline = self._pipeline
+        if pipeline is None or not pipeline.in_flight:
+            return False
+        age = self._loop.time() - pipeline.in_flight[0].sent_at
+        return age > self._settings.channel_statement_timeout
 
     # Connecting.
 
@@ -291,7 +315,7 @@ class Channel:
             return
         pipeline.close()
         self._lost_count += not self._closed
-        self._stalled = False
+        self._stalled = self._leaving = False
         for unit in pipeline.in_flight:
             unit.lose(error)
         pipeline.in_flight.clear()
@@ -314,6 +338,20 @@ class Channel:
             self._watching.cancel()
 
 
-def _lock_order(call: Call) -> list[bytes]:
-    # The ids among the first arguments: whose rows they are, and which.
-    return [value.bytes for value in call.values[:3] if hasattr(value, "bytes")]
+def _lock_order(call: Call) -> list[str]:
+    """Whose row it is, then which one: the same for every statement that locks that row."""
+    statement, values, session = call.statement, call.values, call.session
+    order = [_comparable(values[position]) for position in _row_positions(statement)]
+    if isinstance(session, tuple) and session[0] and "user_id" not in statement.parameters:
+        return [session[0], *order]
+    return order
+
+
+@cache
+def _row_positions(statement: Statement) -> list[int]:
+    parameters = statement.parameters
+    return [parameters.index(name) for name in _NAMES_OF_ROWS if name in parameters]
+
+
+def _comparable(value: object) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)

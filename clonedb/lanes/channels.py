@@ -59,7 +59,11 @@ class ChannelLane:
     async def open(self) -> None:
         """Connect the first channel for reads; the others connect when they are wanted first."""
         for channel in self._reads[:1]:
-            await channel.open()
+            try:
+                await channel.open()
+            except psycopg.Error:
+                # The login may have no more connections; if none at all, the pool says so.
+                channel.begin_to_connect()
 
     async def run(self, statement: Statement, values: Sequence[Any], context: Context) -> Outcome:
         """Raises a ClonedbError. What a channel cannot carry is sent again on the pool."""
@@ -81,8 +85,11 @@ class ChannelLane:
                     raise psycopg.errors.error_from_result(call.error)
                 except Detour:
                     break
-                except Alone:
+                except Alone as failed:
                     alone = True
+                    if _does_not_fit(failed.cause):
+                        # Whose statement it was is not known; the next group prepares them anew.
+                        channel.forget(call)
                 except Exception as error:
                     again = self._again(error, call, channel, context)
                     if again == "pool":
@@ -97,7 +104,7 @@ class ChannelLane:
     ) -> Literal["channel", "pool"] | None:
         """Where to send a statement again that has failed and stored nothing; None is nowhere."""
         state = getattr(error, "sqlstate", None)
-        if state == _NOT_PREPARED or is_stale_plan(error):
+        if _does_not_fit(error):
             channel.forget(call)
             return "channel"
         if state == _LOCK_NOT_AVAILABLE:
@@ -107,7 +114,7 @@ class ChannelLane:
             self._avoid(call.statement, _SLOW_SECONDS)
             return "pool"
         if state == _READ_ONLY and call.statement.access == "write":
-            channel.reset(error)
+            channel.reset()
         return None
 
     def _avoid(self, what: object, seconds: float) -> None:
@@ -184,6 +191,11 @@ class ChannelLane:
 
 def _channels(settings: Settings, kind: ChannelKind, count: int) -> list[Channel]:
     return [Channel(settings, f"{kind} {number}", kind) for number in range(1, count + 1)]
+
+
+def _does_not_fit(error: Exception) -> bool:
+    """Whether the statement has to be prepared anew on that connection."""
+    return getattr(error, "sqlstate", None) == _NOT_PREPARED or is_stale_plan(error)
 
 
 def _least_loaded(channels: Sequence[Channel]) -> Channel | None:

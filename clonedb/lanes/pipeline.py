@@ -7,6 +7,7 @@ each tick of the event loop and read when it is readable, on the loop, without a
 from __future__ import annotations
 
 import asyncio
+import select
 from collections import deque
 from collections.abc import Callable
 from typing import Final, Self
@@ -32,9 +33,10 @@ SET_USER: Final = "SELECT set_config('clonedb.user_id', $1, true)"
 _SET_SESSION: Final = (
     "SELECT set_config('clonedb.user_id', '', false), "
     "set_config('statement_timeout', $1, false), "
-    "set_config('lock_timeout', $2, false), "
-    "set_config('default_transaction_read_only', $3, false)"
+    "set_config('lock_timeout', $2, false)"
 )
+# Sessions that write keep what the server says: an operator may have stopped all writes.
+_SET_READ_ONLY: Final = ", set_config('default_transaction_read_only', 'on', false)"
 
 _USER: Final = b"clonedb_user"
 _CONTEXT: Final = b"clonedb_context"
@@ -62,9 +64,8 @@ class Pipeline:
         self._writing = False
         self.in_flight: deque[Unit] = deque()
         self.bytes_in_flight = 0
-        # The loop's time when a unit was settled last, or the first of them was sent; and when
-        # the server has said anything.
-        self.progress_at = self.heard_at = self._loop.time()
+        # By the loop's time: when the server has said anything, or was asked without being busy.
+        self.heard_at = self._loop.time()
         self._closed = False
         self._loop.add_reader(self._socket, self.read)
 
@@ -90,11 +91,10 @@ class Pipeline:
         try:
             cursor = psycopg.AsyncRawCursor(connection)
             await cursor.execute(
-                _SET_SESSION,
+                _SET_SESSION + _SET_READ_ONLY if read_only else _SET_SESSION,
                 (
                     str(round(settings.channel_statement_timeout * 1000)),
                     str(round(settings.channel_lock_timeout * 1000)),
-                    "on" if read_only else "off",
                 ),
             )
             pgconn = connection.pgconn
@@ -157,8 +157,9 @@ class Pipeline:
 
     def _sync(self, unit: Unit) -> None:
         send_sync(self._pgconn)
+        unit.sent_at = self._loop.time()
         if not self.in_flight:
-            self.progress_at = self.heard_at = self._loop.time()
+            self.heard_at = unit.sent_at
         self.in_flight.append(unit)
         self.bytes_in_flight += unit.size
 
@@ -211,8 +212,20 @@ class Pipeline:
             return
         self.heard_at = self._loop.time()
         if settled:
-            self.progress_at = self.heard_at
             self._on_settled()
+
+    def look(self) -> None:
+        """Read without being called: the answers may be there, and this process was busy.
+
+        Where nothing is there, the server has not been heard.
+        """
+        heard_at = self.heard_at
+        poller = select.poll()
+        poller.register(self._socket, select.POLLIN)
+        readable = poller.poll(0)
+        self.read()
+        if not readable:
+            self.heard_at = heard_at
 
     def close(self) -> None:
         """Give the connection up, whatever is in flight."""
@@ -220,13 +233,18 @@ class Pipeline:
             self._closed = True
             self._loop.remove_reader(self._socket)
             self._loop.remove_writer(self._socket)
-            self._pgconn.finish()
+            # Callers whose answers have just come load them in the next tick, and need it for that.
+            self._loop.call_soon(self._finish)
+
+    def _finish(self) -> None:
+        self._pgconn.finish()
 
 
 class _Preparation:
     """The connection's own first unit: the statements of the context, for which nobody waits."""
 
     size = 0
+    sent_at = 0.0
 
     def take(self, result: PGresult, status: int) -> None: ...
 

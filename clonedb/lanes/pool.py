@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import select
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, Final
@@ -44,7 +45,6 @@ def make_pool(settings: Settings) -> AsyncConnectionPool[Connection]:
         # An outage must not end the pool: it goes on trying for as long as the service lives.
         reconnect_timeout=settings.pool_timeout,
         configure=_configure,
-        check=_check_alive,
         name=settings.application_name,
         open=False,
     )
@@ -54,18 +54,21 @@ async def _configure(connection: Connection) -> None:
     connection.prepared_max = _PREPARED_STATEMENTS
 
 
-async def _check_alive(connection: Connection) -> None:
-    """Refuse a connection that the server has closed, without a round trip.
+def _is_alive(connection: Connection) -> bool:
+    """Whether the server has not closed an idle connection, without a round trip.
 
     An idle connection has nothing to read. When its socket is readable, the server has said
     something, and if it was goodbye, reading it shows.
     """
-    poller = select.poll()
-    poller.register(connection.fileno(), select.POLLIN)
-    if poller.poll(0):
+    try:
+        poller = select.poll()
+        poller.register(connection.fileno(), select.POLLIN)
+        if not poller.poll(0):
+            return True
         connection.pgconn.consume_input()
-        if poller.poll(0) or connection.pgconn.status != psycopg.pq.ConnStatus.OK:
-            raise psycopg.OperationalError("the server closed the idle connection")
+        return not poller.poll(0) and connection.pgconn.status == psycopg.pq.ConnStatus.OK
+    except psycopg.OperationalError:
+        return False
 
 
 class PoolLane:
@@ -83,7 +86,7 @@ class PoolLane:
         for attempt in (1, 2):
             sent = False
             try:
-                async with self._pool.connection() as connection:
+                async with self._connection() as connection:
                     sent = True
                     try:
                         return await execute(connection, statement, values, session, prepare)
@@ -99,6 +102,29 @@ class PoolLane:
                     error, statement, outcome_unknown=sent and statement.access == "write"
                 ) from error
         raise AssertionError("unreachable")
+
+    async def _take(self) -> Connection:
+        """A connection of the pool that is alive.
+
+        The pool's own check waits a second after the first dead connection, then two, then four:
+        after a restart of the server one caller would not get past five of them.
+        """
+        deadline = time.monotonic() + self._pool.timeout
+        while True:
+            connection = await self._pool.getconn(deadline - time.monotonic())
+            if _is_alive(connection):
+                return connection
+            await connection.close()
+            await self._pool.putconn(connection)
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        connection = await self._take()
+        try:
+            async with connection:
+                yield connection
+        finally:
+            await self._pool.putconn(connection)
 
     async def stream(
         self, statement: Statement, values: Sequence[Any], context: Context
@@ -119,7 +145,7 @@ class PoolLane:
     ) -> AsyncIterator[TransactionLane]:
         """A transaction: committed when the block ends, rolled back when it raises."""
         try:
-            connection = await self._pool.getconn()
+            connection = await self._take()
         except Exception as error:
             raise translate(error) from error
         lane = TransactionLane.on(connection, prepare=self._prepare)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from channels import LANES, POOL_ALONE, connected
+from ground import nobody_waits_for_a_lock, someone_waits_for_a_lock
 
 from clonedb import (
     ConcurrencyConflict,
@@ -17,6 +19,7 @@ from clonedb import (
     InvalidInput,
     NewUser,
     NotMigrated,
+    OutcomeUnknown,
     ServerTooOld,
     SessionTurn,
     Timeout,
@@ -26,6 +29,8 @@ from clonedb import (
     migrate,
 )
 from clonedb.testing import SUPERUSER, IsolatedDatabase
+
+on_both_lanes = pytest.mark.parametrize("lane", LANES)
 
 
 async def test_a_closed_database_says_so(migrated: IsolatedDatabase) -> None:
@@ -156,21 +161,25 @@ async def test_health_never_raises(app: Database) -> None:
     assert health.problems
 
 
+@on_both_lanes
 async def test_a_statement_stops_at_its_timeout(
-    worker: Database, ada: User, migrated: IsolatedDatabase
+    migrated: IsolatedDatabase, ada: User, lane: str
 ) -> None:
-    with psycopg.connect(migrated.dsn(SUPERUSER)) as locker:
-        locker.execute("SELECT FROM clonedb.users FOR UPDATE")
-        with pytest.raises(Timeout, match=r"users.update at sql/users.sql:\d+"):
-            await worker.within(0.1).users.update(ada.id, UserPatch(name="late"))
-    updated = await worker.users.update(ada.id, UserPatch(name="in time"))
-    assert updated.name == "in time"
+    async with connected(migrated.dsn("clonedb_worker"), **LANES[lane]) as database:
+        with psycopg.connect(migrated.dsn(SUPERUSER)) as locker:
+            locker.execute("SELECT FROM clonedb.users FOR UPDATE")
+            with pytest.raises(Timeout, match=r"users.update at sql/users.sql:\d+"):
+                await database.within(0.1).users.update(ada.id, UserPatch(name="late"))
+        updated = await database.users.update(ada.id, UserPatch(name="in time"))
+        assert updated.name == "in time"
 
 
-async def test_the_timeout_of_one_caller_does_not_stay_on_the_connection(
+async def test_the_timeout_of_one_caller_does_not_stay_on_the_pools_connection(
     migrated: IsolatedDatabase, ada: User
 ) -> None:
-    async with Database(migrated.dsn("clonedb_worker"), maximum_connections=1) as single:
+    async with connected(
+        migrated.dsn("clonedb_worker"), maximum_connections=1, **POOL_ALONE
+    ) as single:
         await single.within(0.05).users.count()
         (timeout,) = await _settings(single, "statement_timeout")
         assert timeout == "0"
@@ -184,10 +193,16 @@ async def _settings(database: Database, *names: str) -> list[str]:
         return [found[name] for name in names]
 
 
+@pytest.mark.parametrize("channels", [1, 0])
 async def test_the_context_of_one_caller_does_not_stay_on_the_connection(
-    migrated: IsolatedDatabase, ada: User
+    migrated: IsolatedDatabase, ada: User, channels: int
 ) -> None:
-    async with Database(migrated.dsn("clonedb_app"), maximum_connections=1) as single:
+    async with connected(
+        migrated.dsn("clonedb_app"),
+        maximum_connections=1,
+        read_channels=channels,
+        write_channels=channels,
+    ) as single:
         assert await single.as_user(ada.id).users.count() == 1
         assert await single.users.count() == 0
         with pytest.raises(InvalidInput):
@@ -195,44 +210,48 @@ async def test_the_context_of_one_caller_does_not_stay_on_the_connection(
         assert await single.users.count() == 0
 
 
-async def test_a_cancelled_caller_disturbs_nobody(migrated: IsolatedDatabase, ada: User) -> None:
-    async with Database(migrated.dsn("clonedb_worker"), maximum_connections=2) as database:
+@on_both_lanes
+async def test_a_cancelled_caller_disturbs_nobody(
+    migrated: IsolatedDatabase, ada: User, lane: str
+) -> None:
+    async with connected(
+        migrated.dsn("clonedb_worker"), maximum_connections=2, **LANES[lane]
+    ) as database:
         with psycopg.connect(migrated.dsn(SUPERUSER)) as locker:
             locker.execute("SELECT FROM clonedb.users FOR UPDATE")
             waiting = asyncio.create_task(database.users.update(ada.id, UserPatch(name="never")))
-            await _until_waiting_for_a_lock(locker)
+            await someone_waits_for_a_lock(migrated)
             waiting.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await waiting
+            # The pool cancels the statement; a channel gives it up, and nobody sends it again.
+            await nobody_waits_for_a_lock(migrated)
         found = await asyncio.gather(*(database.users.get_by_id(ada.id) for _ in range(20)))
         assert {user.name for user in found} == {"Ada"}
-
-
-async def _until_waiting_for_a_lock(connection: psycopg.Connection[object]) -> None:
-    for _ in range(1_000):
-        row = connection.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()
-        if row != (0,):
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("nobody waits for a lock")
 
 
 async def test_a_full_pool_is_unavailable_after_its_timeout(
     migrated: IsolatedDatabase, ada: User
 ) -> None:
     async with (
-        Database(migrated.dsn(), maximum_connections=1, pool_timeout=0.2) as database,
+        connected(
+            migrated.dsn(), maximum_connections=1, pool_timeout=0.2, **POOL_ALONE
+        ) as database,
         database.as_user(ada.id).transaction(),
     ):
         with pytest.raises(Unavailable, match="no connection became free"):
             await database.users.count()
 
 
+@on_both_lanes
 async def test_killed_connections_are_replaced_and_reads_do_not_notice(
-    migrated: IsolatedDatabase, ada: User
+    migrated: IsolatedDatabase, ada: User, lane: str
 ) -> None:
-    async with Database(
-        migrated.dsn("clonedb_worker"), minimum_connections=4, maximum_connections=4
+    async with connected(
+        migrated.dsn("clonedb_worker"),
+        minimum_connections=4,
+        maximum_connections=4,
+        **LANES[lane],
     ) as database:
         await asyncio.gather(*(database.users.count() for _ in range(16)))
         with psycopg.connect(migrated.dsn(SUPERUSER), autocommit=True) as killer:
@@ -246,25 +265,29 @@ async def test_killed_connections_are_replaced_and_reads_do_not_notice(
         assert created.email == "after@example.com"
 
 
+@on_both_lanes
 async def test_a_write_whose_connection_died_is_of_unknown_outcome(
-    migrated: IsolatedDatabase, ada: User, worker: Database
+    migrated: IsolatedDatabase, ada: User, lane: str
 ) -> None:
-    with psycopg.connect(migrated.dsn(SUPERUSER)) as locker:
-        locker.execute("SELECT FROM clonedb.users FOR UPDATE")
-        waiting = asyncio.create_task(worker.users.update(ada.id, UserPatch(name="never")))
-        await _until_waiting_for_a_lock(locker)
-        locker.execute(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-            "WHERE usename = 'clonedb_worker' AND wait_event_type = 'Lock'"
-        )
-        with pytest.raises(Unavailable) as caught:
-            await waiting
-    assert type(caught.value).__name__ == "OutcomeUnknown"
-    assert (await worker.users.get_by_id(ada.id)).name == "Ada"
+    # Long enough to be killed while it waits for the lock in the channel.
+    options = {"channel_lock_timeout": 10, "channel_statement_timeout": 10, **LANES[lane]}
+    async with connected(migrated.dsn("clonedb_worker"), **options) as database:
+        with psycopg.connect(migrated.dsn(SUPERUSER)) as locker:
+            locker.execute("SELECT FROM clonedb.users FOR UPDATE")
+            waiting = asyncio.create_task(database.users.update(ada.id, UserPatch(name="never")))
+            await someone_waits_for_a_lock(migrated)
+            locker.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                "WHERE usename = 'clonedb_worker' AND wait_event_type = 'Lock'"
+            )
+            with pytest.raises(OutcomeUnknown):
+                await waiting
+        assert (await database.users.get_by_id(ada.id)).name == "Ada"
 
 
+@on_both_lanes
 async def test_a_lock_timeout_is_a_conflict_that_may_be_retried(
-    migrated: IsolatedDatabase, ada: User
+    migrated: IsolatedDatabase, ada: User, lane: str
 ) -> None:
     with psycopg.connect(migrated.dsn(SUPERUSER), autocommit=True) as connection:
         connection.execute(
@@ -272,17 +295,20 @@ async def test_a_lock_timeout_is_a_conflict_that_may_be_retried(
                 psycopg.sql.Identifier(migrated.name)
             )
         )
-    async with Database(migrated.dsn("clonedb_worker")) as database:
+    async with connected(migrated.dsn("clonedb_worker"), **LANES[lane]) as database:
         with psycopg.connect(migrated.dsn(SUPERUSER)) as locker:
             locker.execute("SELECT FROM clonedb.users FOR UPDATE")
             with pytest.raises(ConcurrencyConflict, match="tried again"):
                 await database.users.update(ada.id, UserPatch(name="late"))
 
 
+@on_both_lanes
 async def test_prepared_statements_survive_a_column_that_changes_its_type(
-    migrated: IsolatedDatabase, ada: User
+    migrated: IsolatedDatabase, ada: User, lane: str
 ) -> None:
-    async with Database(migrated.dsn("clonedb_worker"), maximum_connections=2) as database:
+    async with connected(
+        migrated.dsn("clonedb_worker"), maximum_connections=2, **LANES[lane]
+    ) as database:
         await asyncio.gather(*(database.users.get_by_id(ada.id) for _ in range(8)))
         with psycopg.connect(migrated.dsn(SUPERUSER), autocommit=True) as connection:
             connection.execute("ALTER TABLE clonedb.users ALTER speaking_style TYPE varchar(2000)")
@@ -292,19 +318,31 @@ async def test_prepared_statements_survive_a_column_that_changes_its_type(
         assert updated.speaking_style == "calm"
 
 
-async def test_the_pools_figures_are_there(app: Database) -> None:
-    await app.users.count()
-    statistics = app.pool_statistics()
-    assert statistics.size >= 1
-    assert statistics.requests >= 1
-    await app.close()
-    assert app.pool_statistics().size == 0
+async def test_the_figures_of_pool_and_channels_are_there(
+    migrated: IsolatedDatabase, ada: User
+) -> None:
+    async with connected(migrated.dsn()) as database:
+        async with database.transaction():
+            await database.as_user(ada.id).users.get_by_id(ada.id)
+        assert database.pool_statistics().size >= 1
+        assert database.pool_statistics().requests >= 1
+        channels = database.channel_statistics()
+        assert [channel.name for channel in channels] == [
+            *("read 1", "read 2"),
+            *("write 1", "write 2", "write 3", "write 4"),
+            *("group commit 1", "group commit 2"),
+        ]
+        assert all(channel.connected and channel.connections_made == 1 for channel in channels)
+        # The list of migrations that opening reads, and the user.
+        assert sum(channel.calls for channel in channels) == 2
+    assert database.pool_statistics().size == 0
+    assert database.channel_statistics() == []
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts descriptors in /proc")
 async def test_closing_leaves_no_connection_behind(migrated: IsolatedDatabase) -> None:
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
-    async with Database(migrated.dsn(), minimum_connections=5) as database:
+    async with connected(migrated.dsn(), minimum_connections=5) as database:
         await asyncio.gather(*(database.users.count() for _ in range(20)))
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
 
@@ -355,3 +393,21 @@ async def test_a_server_older_than_15_is_refused(tmp_path: Path) -> None:
         with pytest.raises(ServerTooOld, match="PostgreSQL 14; clonedb needs 15"):
             await Database(f"host={tmp_path} user=clonedb_app dbname=clonedb").open()
         await gone.wait()
+
+
+async def test_one_caller_gets_past_all_the_connections_that_a_restart_has_killed(
+    migrated: IsolatedDatabase, ada: User
+) -> None:
+    async with connected(
+        migrated.dsn("clonedb_worker"), minimum_connections=8, pool_timeout=5, **POOL_ALONE
+    ) as database:
+        for call in (
+            database.users.count,
+            lambda: database.users.update(ada.id, UserPatch(name="A.")),
+        ):
+            with psycopg.connect(migrated.dsn(SUPERUSER), autocommit=True) as killer:
+                killer.execute(
+                    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                    "WHERE usename = 'clonedb_worker' AND datname = current_database()"
+                )
+            await call()

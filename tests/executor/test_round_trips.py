@@ -16,6 +16,7 @@ from typing import Any
 import psycopg
 import pytest
 import pytest_asyncio
+from channels import PATIENT, POOL_ALONE, connected
 
 from clonedb import (
     AddressRateLimitRepository,
@@ -355,18 +356,27 @@ async def calls_on_the_audit_log(
     }
 
 
+# Three ways to the server, each of which makes a call one round trip.
+WAYS: dict[str, dict[str, Any]] = {
+    "channels": PATIENT,
+    "pool": POOL_ALONE,
+    "pgbouncer": {"pgbouncer": True},
+}
+in_every_way = pytest.mark.parametrize("way", WAYS)
+
+
 def public_methods(repository: type) -> set[str]:
     return {name for name in vars(repository) if not name.startswith("_")}
 
 
-@pytest.mark.parametrize("pgbouncer", [False, True], ids=["prepared", "pgbouncer"])
+@in_every_way
 @pytest.mark.parametrize("role", ["clonedb_app", "clonedb_worker"])
 async def test_every_method_is_one_round_trip_from_its_first_call_on(
-    wire: tuple[Wire, str], migrated: IsolatedDatabase, ada: User, role: str, pgbouncer: bool
+    wire: tuple[Wire, str], migrated: IsolatedDatabase, ada: User, role: str, way: str
 ) -> None:
     counted, folder = wire
     dsn = psycopg.conninfo.make_conninfo(migrated.dsn(role), host=folder)
-    async with Database(dsn, maximum_connections=1, pgbouncer=pgbouncer) as database:
+    async with connected(dsn, maximum_connections=1, **WAYS[way]) as database:
         users = calls_on_users(database, database.as_user(ada.id), ada)
         assert users.keys() == public_methods(UserRepository)
         sessions = await calls_on_sessions(database.as_user(ada.id))
@@ -382,13 +392,13 @@ async def test_every_method_is_one_round_trip_from_its_first_call_on(
                     assert await counting(counted, call) == (1, 1), f"{time} {repository}.{name}"
 
 
-@pytest.mark.parametrize("pgbouncer", [False, True], ids=["prepared", "pgbouncer"])
+@in_every_way
 async def test_models_documents_and_their_queue_take_one_round_trip_a_call(
-    wire: tuple[Wire, str], migrated: IsolatedDatabase, ada: User, pgbouncer: bool
+    wire: tuple[Wire, str], migrated: IsolatedDatabase, ada: User, way: str
 ) -> None:
     counted, folder = wire
     dsn = psycopg.conninfo.make_conninfo(migrated.dsn("clonedb_worker"), host=folder)
-    async with Database(dsn, maximum_connections=1, pgbouncer=pgbouncer) as database:
+    async with connected(dsn, maximum_connections=1, **WAYS[way]) as database:
         scope, queue = database.as_user(ada.id), database.knowledge_documents
         await scope.knowledge_documents.create_many(
             [NewDocument(filename="a", content_type="b", size_bytes=1) for _ in range(4)]
@@ -414,12 +424,13 @@ async def test_models_documents_and_their_queue_take_one_round_trip_a_call(
                     assert await counting(counted, call) == (1, 1), f"{time} {repository}.{name}"
 
 
+@in_every_way
 async def test_limits_and_quotas_take_one_round_trip_a_call(
-    wire: tuple[Wire, str], migrated: IsolatedDatabase, ada: User
+    wire: tuple[Wire, str], migrated: IsolatedDatabase, ada: User, way: str
 ) -> None:
     counted, folder = wire
     dsn = psycopg.conninfo.make_conninfo(migrated.dsn("clonedb_worker"), host=folder)
-    async with Database(dsn, maximum_connections=1) as database:
+    async with connected(dsn, maximum_connections=1, **WAYS[way]) as database:
         for repository, calls in calls_on_limits(database, database.as_user(ada.id)).items():
             assert calls.keys() == public_methods(repository)
             for name, call in calls.items():
@@ -427,13 +438,13 @@ async def test_limits_and_quotas_take_one_round_trip_a_call(
                     assert await counting(counted, call) == (1, 1), f"{time} {name}"
 
 
-@pytest.mark.parametrize("pgbouncer", [False, True], ids=["prepared", "pgbouncer"])
+@in_every_way
 async def test_caches_and_the_audit_log_take_one_round_trip_a_call(
-    wire: tuple[Wire, str], migrated: IsolatedDatabase, ada: User, pgbouncer: bool
+    wire: tuple[Wire, str], migrated: IsolatedDatabase, ada: User, way: str
 ) -> None:
     counted, folder = wire
     dsn = psycopg.conninfo.make_conninfo(migrated.dsn("clonedb_worker"), host=folder)
-    async with Database(dsn, maximum_connections=1, pgbouncer=pgbouncer) as database:
+    async with connected(dsn, maximum_connections=1, **WAYS[way]) as database:
         scope = database.as_user(ada.id)
         caches = calls_on_caches(scope)
         # The purge of all four is as many statements as there are batches.
@@ -465,14 +476,15 @@ async def test_a_transaction_is_one_round_trip_for_each_of_its_parts(
             await sessions.transition(session.id, "listening")
             await transaction.users.get_by_id(ada.id)
 
-    async with Database(dsn, maximum_connections=1) as database:
+    async with connected(dsn, maximum_connections=1) as database:
         # BEGIN with the context, three calls, COMMIT.
         assert await counting(counted, three_calls) == (5, 5)
         assert await counting(counted, three_calls) == (5, 5)
 
 
+@in_every_way
 async def test_calls_gathered_by_one_caller_are_one_round_trip_each(
-    wire: tuple[Wire, str], migrated: IsolatedDatabase, ada: User
+    wire: tuple[Wire, str], migrated: IsolatedDatabase, ada: User, way: str
 ) -> None:
     counted, folder = wire
     dsn = psycopg.conninfo.make_conninfo(migrated.dsn("clonedb_app"), host=folder)
@@ -481,6 +493,7 @@ async def test_calls_gathered_by_one_caller_are_one_round_trip_each(
         scope = database.as_user(ada.id)
         await asyncio.gather(*(scope.conversation_sessions.start() for _ in range(10)))
 
-    async with Database(dsn, minimum_connections=4, maximum_connections=4) as database:
-        await asyncio.gather(*(database.users.count() for _ in range(4)))
+    async with connected(
+        dsn, minimum_connections=4, maximum_connections=4, **WAYS[way]
+    ) as database:
         assert await counting(counted, ten_calls) == (10, 10)
