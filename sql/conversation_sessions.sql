@@ -302,10 +302,10 @@ ORDER BY s.started_at DESC, s.id DESC  -- order: newest
 ORDER BY s.started_at ASC, s.id ASC  -- order: oldest
 LIMIT :limit::bigint;
 
--- name: find_with_turns(user_id, id, limit)
+-- name: find_with_turns(user_id, id, first_id, end_id, limit)
 -- A session in a row of its own, then its newest turns, oldest of them first.
 -- Each half is NULL in the rows of the other: a session repeated beside 50 turns took a third of
--- the time of reading them.
+-- the time of reading them. `window` is as in conversation_turns.sql.
 -- plan_cache_mode: force_generic_plan
 WITH session AS (
     SELECT
@@ -355,8 +355,11 @@ newest AS (
     FROM clonedb.conversation_turns AS t
     WHERE t.user_id = :user_id::uuid
         AND t.session_id = :id::uuid
-        AND t.id >= (SELECT session.first_id FROM session)
-        AND t.id < (SELECT session.end_id FROM session)
+        AND t.id >= (SELECT session.first_id FROM session)  -- unless: window
+        AND t.id < (SELECT session.end_id FROM session)  -- unless: window
+        AND EXISTS (SELECT FROM session)  -- when: window
+        AND t.id >= :first_id::uuid  -- when: window
+        AND t.id < :end_id::uuid  -- when: window
     ORDER BY t.turn_number DESC
     LIMIT :limit::bigint
 )

@@ -3,9 +3,11 @@
 -- Turns are partitioned by the month in their id. Every read bounds the id by the window of its
 -- session, so that other months are pruned, and orders by turn_number, since two hosts' clocks
 -- may disagree on ids. Planning over all months costs more than running (five times in `record`),
--- so the plans are generic: they prune when they run.
+-- so the plans are generic: they prune when they run. Who has the session, and so its window, gives
+-- it (the flag `window`): the other months are then pruned before they are opened, which halves the
+-- time of a page. Given too narrow, turns are missing; it is the caller's own session.
 
--- name: count(user_id, session_id)$
+-- name: count(user_id, session_id, first_id, end_id)$
 -- How many turns a living session has stored.
 -- plan_cache_mode: force_generic_plan
 WITH bounds AS (
@@ -21,8 +23,11 @@ SELECT count(*)
 FROM clonedb.conversation_turns AS t
 WHERE t.user_id = :user_id::uuid
     AND t.session_id = :session_id::uuid
-    AND t.id >= (SELECT bounds.first_id FROM bounds)
-    AND t.id < (SELECT bounds.end_id FROM bounds);
+    AND t.id >= (SELECT bounds.first_id FROM bounds)  -- unless: window
+    AND t.id < (SELECT bounds.end_id FROM bounds)  -- unless: window
+    AND EXISTS (SELECT FROM bounds)  -- when: window
+    AND t.id >= :first_id::uuid  -- when: window
+    AND t.id < :end_id::uuid;  -- when: window
 
 -- name: find_by_id(user_id, session_id, id)^
 -- One turn of a living session.
@@ -56,7 +61,7 @@ WHERE s.user_id = :user_id::uuid
     AND s.deleted_at IS NULL
     AND t.id = :id::uuid;
 
--- name: find_many(user_id, session_id, turn_from, turn_to, after_turn_number, after_id, limit)
+-- name: find_many(user_id, session_id, first_id, end_id, turn_from, turn_to, after_turn_number, after_id, limit)
 -- One page of a living session's turns.
 -- The bounds are sub-selects: a join would put the session inside and read all months in order.
 -- plan_cache_mode: force_generic_plan
@@ -94,8 +99,11 @@ SELECT
 FROM clonedb.conversation_turns AS t
 WHERE t.user_id = :user_id::uuid
     AND t.session_id = :session_id::uuid
-    AND t.id >= (SELECT bounds.first_id FROM bounds)
-    AND t.id < (SELECT bounds.end_id FROM bounds)
+    AND t.id >= (SELECT bounds.first_id FROM bounds)  -- unless: window
+    AND t.id < (SELECT bounds.end_id FROM bounds)  -- unless: window
+    AND EXISTS (SELECT FROM bounds)  -- when: window
+    AND t.id >= :first_id::uuid  -- when: window
+    AND t.id < :end_id::uuid  -- when: window
     AND t.turn_number >= :turn_from::integer  -- filter: turn_from
     AND t.turn_number <= :turn_to::integer  -- filter: turn_to
     AND (t.turn_number, t.id) > (:after_turn_number::integer, :after_id::uuid)  -- after: oldest

@@ -7,6 +7,7 @@ import importlib.util
 import random
 import tempfile
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -37,6 +38,9 @@ _WORKLOADS = {
     "growth": growth,
 }
 _CONTESTS_AT_MOST = 3  # of one workload
+
+# Of each minute that a run may take, the seconds that are kept for a contest still to come.
+_RESERVED: Final = 1.3
 _DOCUMENTS = Path(__file__).parents[2] / "docs" / "benchmarks"
 
 
@@ -87,8 +91,9 @@ def _run(site: Site, name: str, arenas: list[Arena], run: Run, later: int) -> No
         for arena in arenas:
             say(f"{contest.title} ({arena.loop})")
             site.server.checkpoint()
-            results = arena.run(contest, (site.effort.minutes * 60 - elapsed()) / left)
             left -= 1
+            reserved = left * site.effort.minutes * _RESERVED
+            results = arena.run(contest, site.effort.minutes * 60 - elapsed() - reserved)
             for line in report.progress_lines(run.add(contest, results)):
                 say(f"    {line}")
             run.absent = sorted(arena.absent.union(run.absent))

@@ -6,7 +6,9 @@ import itertools
 import random
 from abc import ABC, abstractmethod
 from typing import Any
+from uuid import UUID
 
+import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from tests.benchmarks.ground import Ground
@@ -60,6 +62,17 @@ class Contestant(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Disconnect."""
+
+
+def windows_of(ground: Ground) -> dict[UUID, tuple[UUID, UUID]]:
+    """The ids between which each session's turns lie, as a service that has the session knows."""
+    with psycopg.connect(ground.copier) as connection:
+        rows = connection.execute(
+            "SELECT id, turn_window_start, turn_window_end FROM clonedb.conversation_sessions "
+            "WHERE id = ANY(%s)",
+            [[session for _, session in ground.conversations]],
+        )
+        return {session: (first, end) for session, first, end in rows}
 
 
 def address_of(dsn: str) -> dict[str, Any]:

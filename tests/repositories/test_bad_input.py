@@ -246,9 +246,16 @@ FIELDS = [
             lambda it, value: it.sessions.record_many(
                 [SessionTurn(session_id=value, user_transcript="Hello", llm_response="Hi")]
             ),
-            lambda it, value: it.sessions.find_turns(value),
             lambda it, value: it.sessions.find_turn(value, new_id()),
+        ),
+    ),
+    Field(
+        "session",
+        NOT_IDS,
+        (
+            lambda it, value: it.sessions.find_turns(value),
             lambda it, value: it.sessions.count_turns(value),
+            lambda it, value: it.sessions.with_turns(value),
         ),
     ),
     Field(
@@ -267,7 +274,6 @@ FIELDS = [
             lambda it, value: it.sessions.delete(value),
             lambda it, value: it.sessions.hard_delete(value),
             lambda it, value: it.sessions.restore(value),
-            lambda it, value: it.sessions.with_turns(value),
             lambda it, value: it.sessions.find_turn(it.session.id, value),
             lambda it, value: it.everybody.users.find_by_id(value),
             lambda it, value: it.everybody.users.update(value, UserPatch(name="Eve")),

@@ -378,3 +378,45 @@ async def test_a_transcript_of_one_mebibyte_is_stored_and_one_byte_more_is_not(
     assert (await sessions.find_turns(session.id)).items == [turn]
     with nothing_stored(migrated), pytest.raises(InvalidInput, match="user_transcript"):
         await sessions.record_turn(session.id, said(largest + "x"))
+
+
+@pytest.mark.parametrize("started", ["now", "month", "year"])
+async def test_a_session_given_whole_has_the_turns_that_its_id_has(
+    as_ada: UserScope, as_grace: UserScope, started: str
+) -> None:
+    """Turns at both ends of the window, with other sessions' turns in the same months."""
+    sessions = as_ada.conversation_sessions
+    moment = {
+        "now": datetime.now(UTC) - timedelta(days=6, hours=23),
+        # The window goes over the end of a month.
+        "month": datetime.now(UTC).replace(day=1, hour=0, minute=0) - timedelta(minutes=1),
+        "year": datetime.now(UTC) - timedelta(days=6, microseconds=1),
+    }[started]
+    session = await sessions.create(NewSession(started_at=moment))
+    other = await sessions.create(NewSession(started_at=moment))
+    ends = [
+        session.started_at - timedelta(minutes=5) + timedelta(milliseconds=1),
+        session.started_at,
+        min(session.started_at + timedelta(days=7, milliseconds=-1), datetime.now(UTC)),
+    ]
+    for number, end in enumerate(ends):
+        for each in (session, other):
+            await sessions.record_turn(
+                each.id,
+                NewTurn(id=id_at(end, number), user_transcript=f"{number}", llm_response=""),
+            )
+    by_id = await sessions.find_turns(session.id, with_total=True)
+    assert [turn.user_transcript for turn in by_id.items] == ["0", "1", "2"]
+    assert await sessions.find_turns(session, with_total=True) == by_id
+    assert await sessions.with_turns(session) == await sessions.with_turns(session.id)
+    assert await sessions.count_turns(session) == 3
+    newest = await sessions.find_turns(session, order="newest", limit=2)
+    rest = await sessions.find_turns(session, order="newest", cursor=newest.next)
+    assert [turn.turn_number for turn in (*newest.items, *rest.items)] == [3, 2, 1]
+    # The session of another, or one that is deleted meanwhile, has none.
+    assert (await as_grace.conversation_sessions.find_turns(session)).items == []
+    assert await as_grace.conversation_sessions.with_turns(session) is None
+    await sessions.delete(session.id)
+    assert (await sessions.find_turns(session)).items == []
+    assert await sessions.with_turns(session) is None
+    assert await sessions.count_turns(session) == 0

@@ -9,7 +9,14 @@ import asyncpg
 import msgspec
 
 from clonedb import ConversationSession, ConversationTurn, SessionWithTurns, User
-from tests.benchmarks.contestant import IDLE_CONNECTIONS, POOL_SIZE, Contestant, address_of, check
+from tests.benchmarks.contestant import (
+    IDLE_CONNECTIONS,
+    POOL_SIZE,
+    Contestant,
+    address_of,
+    check,
+    windows_of,
+)
 from tests.benchmarks.peers import statements
 from tests.benchmarks.peers.material import TURN, bulk_sessions, bulk_users
 
@@ -121,34 +128,49 @@ class TurnPinned(_Pinned):
         check(record is not None and ConversationTurn(*record).id == turn_id)
 
 
-class NewestTurnsPinned(_Pinned):
+class _PinnedWithSessions(_Pinned):
+    """Has the sessions whose turns it reads."""
+
+    async def open(self) -> None:
+        await super().open()
+        self.windows = windows_of(self.ground)
+
+
+class NewestTurnsPinned(_PinnedWithSessions):
     statement = statements.NEWEST_TURNS
 
     async def call(self, caller: int) -> None:
         user_id, session_id = self.next_conversation()
-        records = await self.prepared[caller].fetch(user_id, session_id, 50)
+        window = self.windows[session_id]
+        records = await self.prepared[caller].fetch(user_id, session_id, *window, 50)
         turns = [ConversationTurn(*record) for record in records]
         check(len(turns) == self.ground.rows and turns[0].session_id == session_id)
 
 
 class NewestTurnsFromPool(_Pool):
+    async def open(self) -> None:
+        await super().open()
+        self.windows = windows_of(self.ground)
+
     async def call(self, caller: int) -> None:
         user_id, session_id = self.next_conversation()
-        records = await self.pool.fetch(statements.NEWEST_TURNS, user_id, session_id, 50)
+        window = self.windows[session_id]
+        records = await self.pool.fetch(statements.NEWEST_TURNS, user_id, session_id, *window, 50)
         turns = [ConversationTurn(*record) for record in records]
         check(len(turns) == self.ground.rows and turns[0].session_id == session_id)
 
 
-class SessionWithTurnsPinned(_Pinned):
+class SessionWithTurnsPinned(_PinnedWithSessions):
     statement = statements.SESSION_WITH_TURNS
 
     async def call(self, caller: int) -> None:
         user_id, session_id = self.next_conversation()
-        records = await self.prepared[caller].fetch(user_id, session_id, 50)
-        rows = [tuple(record) for record in records]
+        window = self.windows[session_id]
+        records = await self.prepared[caller].fetch(user_id, session_id, *window, 50)
+        first, *turns = (tuple(record) for record in records)
         found = SessionWithTurns(
-            ConversationSession(*rows[0][:_SESSION_COLUMNS]),
-            [ConversationTurn(*row[_SESSION_COLUMNS:]) for row in rows],
+            ConversationSession(*first[:_SESSION_COLUMNS]),
+            [ConversationTurn(*turn[_SESSION_COLUMNS:]) for turn in turns],
         )
         check(len(found.turns) == self.ground.rows)
 

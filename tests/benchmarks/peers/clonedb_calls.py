@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing
 from typing import Any, Final
+from uuid import UUID
 
-from clonedb import Database, NewSession, NewUser
+from clonedb import ConversationSession, Database, NewSession, NewUser
 from tests.benchmarks.contestant import Contestant, check
 from tests.benchmarks.peers.material import (
     EMBEDDING_MODEL,
@@ -57,7 +58,27 @@ class OneTurn(_OnDatabase):
         check(turn is not None and turn.id == turn_id)
 
 
-class NewestTurns(_OnDatabase):
+class _WithSessions(_OnDatabase):
+    """Has the sessions whose turns it reads, as a service does."""
+
+    async def open(self) -> None:
+        await super().open()
+        self.sessions: dict[UUID, ConversationSession] = {}
+        for user_id, session_id in self.ground.conversations:
+            repository = self.db.as_user(user_id).conversation_sessions
+            self.sessions[session_id] = await repository.get_by_id(session_id)
+
+
+class NewestTurns(_WithSessions):
+    async def call(self, caller: int) -> None:
+        user_id, session_id = self.next_conversation()
+        page = await self.db.as_user(user_id).conversation_sessions.find_turns(
+            self.sessions[session_id], order="newest", limit=50
+        )
+        check(len(page.items) == self.ground.rows and page.items[0].session_id == session_id)
+
+
+class NewestTurnsById(_OnDatabase):
     async def call(self, caller: int) -> None:
         user_id, session_id = self.next_conversation()
         page = await self.db.as_user(user_id).conversation_sessions.find_turns(
@@ -66,7 +87,15 @@ class NewestTurns(_OnDatabase):
         check(len(page.items) == self.ground.rows and page.items[0].session_id == session_id)
 
 
-class SessionWithTurns(_OnDatabase):
+class SessionWithTurns(_WithSessions):
+    async def call(self, caller: int) -> None:
+        user_id, session_id = self.next_conversation()
+        session = self.sessions[session_id]
+        found = await self.db.as_user(user_id).conversation_sessions.with_turns(session)
+        check(found is not None and len(found.turns) == self.ground.rows)
+
+
+class SessionWithTurnsById(_OnDatabase):
     async def call(self, caller: int) -> None:
         user_id, session_id = self.next_conversation()
         found = await self.db.as_user(user_id).conversation_sessions.with_turns(session_id)
@@ -182,8 +211,8 @@ class StreamTurns(_OnDatabase):
 CONTESTANTS: Final[dict[str, dict[str, type[Contestant]]]] = {
     "point_read": {"app": UserOfContext, "worker": UserWithoutContext},
     "one_turn": {"app": OneTurn},
-    "newest_turns": {"app": NewestTurns},
-    "session_with_turns": {"app": SessionWithTurns},
+    "newest_turns": {"app": NewestTurns, "id": NewestTurnsById},
+    "session_with_turns": {"app": SessionWithTurns, "id": SessionWithTurnsById},
     "record_turn": {"single": RecordTurn, "group": RecordTurnInGroup},
     "whole_turn": {"single": WholeTurn, "group": WholeTurnInGroup},
     "bulk_users": {"worker": CreateUsers},

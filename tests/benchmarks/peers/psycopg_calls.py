@@ -15,7 +15,7 @@ from clonedb import (
     SessionWithTurns,
     User,
 )
-from tests.benchmarks.contestant import POOL_SIZE, Contestant, check
+from tests.benchmarks.contestant import POOL_SIZE, Contestant, check, windows_of
 from tests.benchmarks.peers import statements
 from tests.benchmarks.peers.material import (
     TURN,
@@ -69,24 +69,34 @@ class TurnPinned(Pinned):
         check(turn is not None and turn.id == turn_id)
 
 
-class NewestTurnsPinned(Pinned):
+class _PinnedWithSessions(Pinned):
+    """Has the sessions whose turns it reads."""
+
+    async def open(self) -> None:
+        await super().open()
+        self.windows = windows_of(self.ground)
+
+
+class NewestTurnsPinned(_PinnedWithSessions):
     async def call(self, caller: int) -> None:
         user_id, session_id = self.next_conversation()
         cursor = self.connections[caller].cursor(row_factory=args_row(ConversationTurn))
-        await cursor.execute(statements.NEWEST_TURNS, (user_id, session_id, 50))
+        values = (user_id, session_id, *self.windows[session_id], 50)
+        await cursor.execute(statements.NEWEST_TURNS, values)
         turns = await cursor.fetchall()
         check(len(turns) == self.ground.rows and turns[0].session_id == session_id)
 
 
-class SessionWithTurnsPinned(Pinned):
+class SessionWithTurnsPinned(_PinnedWithSessions):
     async def call(self, caller: int) -> None:
         user_id, session_id = self.next_conversation()
         cursor = self.connections[caller].cursor(row_factory=tuple_row)
-        await cursor.execute(statements.SESSION_WITH_TURNS, (user_id, session_id, 50))
-        rows = await cursor.fetchall()
+        values = (user_id, session_id, *self.windows[session_id], 50)
+        await cursor.execute(statements.SESSION_WITH_TURNS, values)
+        first, *turns = await cursor.fetchall()
         found = SessionWithTurns(
-            ConversationSession(*rows[0][:_SESSION_COLUMNS]),
-            [ConversationTurn(*row[_SESSION_COLUMNS:]) for row in rows],
+            ConversationSession(*first[:_SESSION_COLUMNS]),
+            [ConversationTurn(*turn[_SESSION_COLUMNS:]) for turn in turns],
         )
         check(len(found.turns) == self.ground.rows)
 

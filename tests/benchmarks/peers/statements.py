@@ -29,11 +29,25 @@ FIND_USER_OF_CONTEXT: Final = text_of(queries.users.find_by_id, id=None, user_id
 FIND_TURN: Final = text_of(
     queries.conversation_turns.find_by_id, user_id=None, session_id=None, id=None
 )
+# Of a session that the caller has, and so its window: user, session, first id, end id, limit.
 NEWEST_TURNS: Final = text_of(
-    queries.conversation_turns.find_many, user_id=None, session_id=None, limit=None, order="newest"
+    queries.conversation_turns.find_many,
+    user_id=None,
+    session_id=None,
+    window=True,
+    first_id=None,
+    end_id=None,
+    limit=None,
+    order="newest",
 )
 SESSION_WITH_TURNS: Final = text_of(
-    queries.conversation_sessions.find_with_turns, user_id=None, id=None, limit=None
+    queries.conversation_sessions.find_with_turns,
+    user_id=None,
+    id=None,
+    window=True,
+    first_id=None,
+    end_id=None,
+    limit=None,
 )
 RECORD_TURN: Final = query_of(queries.conversation_turns.record).full.text
 _check_order(

@@ -19,6 +19,7 @@ _ONE = (
 )
 _NEWEST = (
     ("clonedb", "app", "clonedb"),
+    ("clonedb", "id", "clonedb, by the session's id alone"),
     ("asyncpg", "pinned", "asyncpg, pinned"),
     ("asyncpg", "pool", "asyncpg, pool"),
     ("psycopg", "pinned", "psycopg, pinned"),
@@ -27,6 +28,7 @@ _NEWEST = (
 )
 _WITH_TURNS = (
     ("clonedb", "app", "clonedb"),
+    ("clonedb", "id", "clonedb, by the session's id alone"),
     ("asyncpg", "pinned", "asyncpg, pinned"),
     ("psycopg", "pinned", "psycopg, pinned"),
     ("sqlalchemy", "selectinload", "SQLAlchemy ORM, selectinload"),
