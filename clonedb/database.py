@@ -21,7 +21,7 @@ from clonedb.errors import (
     ServerTooOld,
 )
 from clonedb.lanes.channel import ChannelStatistics
-from clonedb.lanes.channels import ChannelLane
+from clonedb.lanes.channel_lane import ChannelLane
 from clonedb.lanes.lane import Connection, Context
 from clonedb.lanes.pool import PoolLane, make_pool
 from clonedb.scopes import DatabaseScope
@@ -62,6 +62,7 @@ class Health(msgspec.Struct, frozen=True):
     turn_months_ahead: int | None
     audit_months_ahead: int | None
     pool: PoolStatistics
+    channels: list[ChannelStatistics]
     problems: list[str]
 
     @property
@@ -217,6 +218,12 @@ class Database(DatabaseScope):
                         f"{what} partitions reach only {ahead} months ahead; run "
                         f"clonedb.create_{what}_partitions as the worker"
                     )
+        channels = self.channel_statistics()
+        problems.extend(
+            f"channel {channel.name} cannot connect, its calls take the pool: {channel.failure}"
+            for channel in channels
+            if channel.failure is not None
+        )
         return Health(
             reachable=row is not None or bool(missing),
             round_trip_ms=round_trip,
@@ -225,6 +232,7 @@ class Database(DatabaseScope):
             turn_months_ahead=None if row is None else row.turn_months_ahead,
             audit_months_ahead=None if row is None else row.audit_months_ahead,
             pool=self.pool_statistics(),
+            channels=channels,
             problems=problems,
         )
 

@@ -11,7 +11,7 @@ from ground import PATIENCE_SECONDS
 
 from clonedb import Database
 from clonedb.lanes.channel import Channel, ChannelKind, ChannelStatistics
-from clonedb.lanes.channels import ChannelLane
+from clonedb.lanes.channel_lane import ChannelLane
 from clonedb.query.headers import Access
 from clonedb.query.statements import Statement
 from clonedb.scope import Scope

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, Protocol
+from functools import cache
+from typing import Any, Final, Protocol
 
 import psycopg
 from psycopg.pq import ExecStatus, Format
@@ -26,15 +27,23 @@ class Detour(Exception):
     """Nothing was stored and nobody waits for the answer: send the statement on the pool."""
 
 
-class Alone(Exception):
-    """The group that the statement was in has failed and stored nothing: send it by itself.
+class GroupFailed(Exception):
+    """The group that the statement was in has stored nothing, since another member failed."""
 
-    `cause` is what the server said of the member that failed, whichever it was.
+
+class Alone(Exception):
+    """The group that the statement was in has stored nothing: send it by itself.
+
+    `cause` is what the server said: of this member, or at the commit, when it may be any.
     """
 
     def __init__(self, cause: psycopg.Error) -> None:
         super().__init__(cause)
         self.cause = cause
+
+
+# The parameters by which statements name the row that they lock, from the outermost inwards.
+_NAMES_OF_ROWS: Final = ("user_id", "session_id", "id", "key", "address", "endpoint")
 
 
 class Unit(Protocol):
@@ -130,7 +139,7 @@ class Call:
 class Group:
     """Writes of several callers in one transaction, and so in one commit: all or none."""
 
-    __slots__ = ("_results", "calls", "error", "positions", "sent_at", "size")
+    __slots__ = ("_failed_at", "_results", "calls", "error", "positions", "sent_at", "size")
 
     sent_at: float
 
@@ -140,11 +149,13 @@ class Group:
         # Where among the answers each call's own is; the others are those of contexts.
         self.positions: list[int] = []
         self.error: PGresult | None = None
+        self._failed_at = 0
         self._results: list[PGresult] = []
 
     def take(self, result: PGresult, status: int) -> None:
-        if status == ExecStatus.FATAL_ERROR:
-            self.error = self.error or result
+        if status == ExecStatus.FATAL_ERROR and self.error is None:
+            self.error = result
+            self._failed_at = len(self._results)
         self._results.append(result)
 
     def settle(self) -> None:
@@ -157,8 +168,12 @@ class Group:
             self.calls[0].settle()
         else:
             cause = psycopg.errors.error_from_result(self.error)
-            for call in self.calls:
-                call.abandon(Alone(cause))
+            at_commit = self._failed_at > self.positions[-1]
+            before = -1
+            for call, position in zip(self.calls, self.positions, strict=True):
+                failed = before < self._failed_at <= position
+                call.abandon(Alone(cause) if failed or at_commit else GroupFailed())
+                before = position
 
     def lose(self, error: Exception) -> None:
         for call in self.calls:
@@ -166,3 +181,22 @@ class Group:
 
     def step_aside(self) -> None:
         """Writes that were sent have nowhere else to go."""
+
+
+def lock_order(call: Call) -> list[str]:
+    """Whose row it is, then which one: the same for every statement that locks that row."""
+    statement, values, session = call.statement, call.values, call.session
+    order = [_comparable(values[position]) for position in _row_positions(statement)]
+    if isinstance(session, tuple) and session[0] and "user_id" not in statement.parameters:
+        return [session[0], *order]
+    return order
+
+
+@cache
+def _row_positions(statement: Statement) -> list[int]:
+    parameters = statement.parameters
+    return [parameters.index(name) for name in _NAMES_OF_ROWS if name in parameters]
+
+
+def _comparable(value: object) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)

@@ -7,19 +7,22 @@ too long, its calls are told to take the pool, and it comes back by itself.
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
 import random
 from collections import deque
 from collections.abc import Iterable
-from functools import cache
+from contextlib import suppress
 from typing import Final, Literal
 
 import msgspec
 import psycopg
 
-from clonedb.lanes.calls import Call, Detour, Group
+from clonedb.lanes.calls import Call, Detour, Group, lock_order
 from clonedb.lanes.pipeline import Pipeline
-from clonedb.query.statements import Statement
 from clonedb.settings import Settings
+
+_log: Final = logging.getLogger("clonedb.channels")
 
 # Larger parameters hold up the neighbours while they travel: a document's text takes the pool.
 LARGEST_CALL: Final = 256 * 1024
@@ -34,9 +37,6 @@ _BYTES_IN_FLIGHT: Final = 1024 * 1024
 # Members hold their locks until the last of them is done, so a group must stay short.
 _LARGEST_GROUP: Final = 64
 
-# The parameters by which statements name the row that they lock, from the outermost inwards.
-_NAMES_OF_ROWS: Final = ("user_id", "session_id", "id", "key", "address", "endpoint")
-
 # How often a channel with something in flight is looked at, in seconds.
 _WATCH_SECONDS: Final = 0.05
 
@@ -49,6 +49,7 @@ class ChannelStatistics(msgspec.Struct, frozen=True):
     """One channel now, and what it has done since opening.
 
     `detours` are calls that were told to take the pool; `bytes_in_flight` are of parameters.
+    `failure` is why it cannot connect, while it tries; one that nobody has needed is not connected.
     """
 
     name: str
@@ -61,6 +62,7 @@ class ChannelStatistics(msgspec.Struct, frozen=True):
     detours: int
     connections_made: int
     connections_lost: int
+    failure: str | None
 
 
 class Channel:
@@ -79,6 +81,11 @@ class Channel:
         self._stalled = False
         self._leaving = False
         self._closed = False
+        # Before the next connection is made, and when a server refused to write.
+        self._pause = 0.0
+        self._refused_at = -math.inf
+        # Why there is no connection, as far as it is known.
+        self._failure: str | None = None
         # Set while nothing is in flight and nobody waits.
         self._idle = asyncio.Event()
         self._idle.set()
@@ -87,7 +94,7 @@ class Channel:
         self._calls = self._syncs = self._detours = self._made = self._lost_count = 0
 
     def __repr__(self) -> str:
-        return f"<Channel {self.name} {'open' if self._pipeline else 'closed'} load {self.load}>"
+        return f"channel {self.name} to {self._settings.target}"
 
     @property
     def load(self) -> int:
@@ -119,6 +126,7 @@ class Channel:
             detours=self._detours,
             connections_made=self._made,
             connections_lost=self._lost_count,
+            failure=self._failure,
         )
 
     def submit(self, call: Call) -> None:
@@ -139,15 +147,25 @@ class Channel:
         if self._pipeline is not None:
             self._pipeline.forget(call)
 
-    def reset(self) -> None:
-        """Connect anew once all that is in flight has its own answer: it may be a standby."""
+    def refuse(self) -> None:
+        """Connect anew after a pause: this server takes no writes, and may be a standby.
+
+        What is in flight has its own answer first.
+        """
+        now = self._loop.time()
+        again = now - self._refused_at < 2 * _LONGEST_PAUSE
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE) if again else _FIRST_PAUSE
+        self._refused_at = now
+        self._leave()
+
+    def _leave(self) -> None:
         if self._pipeline is not None:
             self._leaving = True
             self._leave_when_settled()
 
     def _leave_when_settled(self) -> None:
         if self._leaving and self._pipeline is not None and not self._pipeline.in_flight:
-            self._lose(psycopg.OperationalError("the server takes no writes"))
+            self._lose(psycopg.OperationalError("the connection is made anew"))
 
     # Sending.
 
@@ -170,8 +188,7 @@ class Channel:
         except psycopg.OperationalError as error:
             self._lose(error)
             return
-        if self._watching is None:
-            self._watching = self._loop.call_later(_WATCH_SECONDS, self._watch)
+        self._watch_over()
         pipeline.flush()
         self._set_idle()
 
@@ -195,7 +212,7 @@ class Channel:
                 size += call.size
         if calls:
             # One order of locks for every group, so that two processes' groups do not deadlock.
-            calls.sort(key=_lock_order)
+            calls.sort(key=lock_order)
             try:
                 pipeline.send_group(Group(calls, size))
             except psycopg.OperationalError:
@@ -233,6 +250,8 @@ class Channel:
     def _settled(self) -> None:
         self._stalled = self._stalled and self._is_late()
         self._depth = min(self._depth + 1, _IN_FLIGHT[self._kind])
+        if self._pipeline is not None and self._pipeline.full:
+            self._leave()
         self._leave_when_settled()
         if self._waiting and not self.scheduled:
             # Callers who go on at once shall be in the same write, or the same group.
@@ -243,6 +262,11 @@ class Channel:
     def _set_idle(self) -> None:
         if not self.load:
             self._idle.set()
+
+    def _watch_over(self) -> None:
+        """Look at what is in flight from now on."""
+        if self._watching is None:
+            self._watching = self._loop.call_later(_WATCH_SECONDS, self._watch)
 
     def _watch(self) -> None:
         """Notice what takes too long, and what has fallen silent."""
@@ -267,7 +291,7 @@ class Channel:
                 if position:
                     unit.step_aside()
             self._send_waiting_away()
-        self._watching = self._loop.call_later(_WATCH_SECONDS, self._watch)
+        self._watch_over()
 
     def _is_late(self) -> bool:
         """Whether what was sent first is not answered within the time that a statement may take."""
@@ -288,6 +312,10 @@ class Channel:
             on_lost=self._lose,
         )
         self._made += 1
+        self._watch_over()
+        if self._failure is not None:
+            _log.info("%s is connected again", self)
+            self._failure = None
 
     def begin_to_connect(self) -> None:
         """Connect in the background, for as long as it takes, unless it is or does."""
@@ -297,10 +325,15 @@ class Channel:
     async def _connect(self) -> None:
         pause = _FIRST_PAUSE
         try:
+            if self._refused_at + _LONGEST_PAUSE > self._loop.time():
+                await asyncio.sleep(self._pause)
             while True:
                 try:
                     await self.open()
-                except (psycopg.Error, OSError):
+                except (psycopg.Error, OSError) as error:
+                    if self._failure is None:
+                        _log.warning("%s cannot connect, its calls take the pool: %s", self, error)
+                    self._failure = str(error) or type(error).__name__
                     # Not all at once: a server that comes back has many clients.
                     await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311
                     pause = min(2 * pause, _LONGEST_PAUSE)
@@ -314,7 +347,9 @@ class Channel:
         if pipeline is None:
             return
         pipeline.close()
-        self._lost_count += not self._closed
+        if not self._closed:
+            self._lost_count += 1
+            _log.info("%s has lost its connection: %s", self, error)
         self._stalled = self._leaving = False
         for unit in pipeline.in_flight:
             unit.lose(error)
@@ -325,33 +360,12 @@ class Channel:
     async def close(self) -> None:
         """Wait for what is under way, as long as for a connection, then close."""
         self._closed = True
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.pool_timeout):
                 await self._idle.wait()
-        except TimeoutError:
-            pass
         if self._connecting is not None:
             self._connecting.cancel()
             await asyncio.gather(self._connecting, return_exceptions=True)
         self._lose(psycopg.OperationalError("the Database was closed"))
         if self._watching is not None:
             self._watching.cancel()
-
-
-def _lock_order(call: Call) -> list[str]:
-    """Whose row it is, then which one: the same for every statement that locks that row."""
-    statement, values, session = call.statement, call.values, call.session
-    order = [_comparable(values[position]) for position in _row_positions(statement)]
-    if isinstance(session, tuple) and session[0] and "user_id" not in statement.parameters:
-        return [session[0], *order]
-    return order
-
-
-@cache
-def _row_positions(statement: Statement) -> list[int]:
-    parameters = statement.parameters
-    return [parameters.index(name) for name in _NAMES_OF_ROWS if name in parameters]
-
-
-def _comparable(value: object) -> str:
-    return value.hex() if isinstance(value, bytes) else str(value)

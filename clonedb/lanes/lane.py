@@ -22,6 +22,9 @@ from clonedb.query.statements import Statement
 Connection = AsyncConnection[TupleRow]
 Session = tuple[str, str, str]
 
+# More prepared statements than the query files have variants in use; psycopg's own limit is 100.
+PREPARED_STATEMENTS: Final = 1_000
+
 # Transaction-local, so that it ends with the transaction also behind pgbouncer; a session setting
 # leaks to whoever is handed the server connection next.
 SET_CONTEXT: Final = (
@@ -34,18 +37,22 @@ SET_CONTEXT: Final = (
 class Context(msgspec.Struct, frozen=True):
     """Whose rows a statement sees, and how long it may take; None is no user at all.
 
-    `session_user` is the value of clonedb.user_id, made once for all calls of a scope. `grouped`
-    lets writes share a commit with those of other callers.
+    `grouped` lets writes share a commit with those of other callers.
     """
 
     user_id: UUID | None
     timeout_ms: int
-    session_user: str = ""
     grouped: bool = False
+    # The value of clonedb.user_id, made once for all calls of a scope.
+    session_user: str = ""
+
+    def __post_init__(self) -> None:
+        if self.user_id is not None:
+            msgspec.structs.force_setattr(self, "session_user", str(self.user_id))
 
     def of_user(self, user_id: UUID) -> Context:
         """The same for one user."""
-        return Context(user_id, self.timeout_ms, str(user_id), self.grouped)
+        return Context(user_id, self.timeout_ms, self.grouped)
 
 
 class Outcome(NamedTuple):

@@ -20,7 +20,7 @@ from psycopg.rows import tuple_row
 
 from clonedb.adapters import ADAPTERS
 from clonedb.lanes.calls import Call, Group, Unit
-from clonedb.lanes.lane import SET_CONTEXT
+from clonedb.lanes.lane import PREPARED_STATEMENTS, SET_CONTEXT
 from clonedb.lanes.libpq import send_sync
 from clonedb.lanes.prepared import Prepared
 from clonedb.query.statements import Statement
@@ -59,6 +59,7 @@ class Pipeline:
         self._on_settled = on_settled
         self._on_lost = on_lost
         self._socket = connection.fileno()
+        self._encrypted = bool(self._pgconn.ssl_in_use)
         self._prepared: dict[Statement, Prepared] = {}
         self._made = 0
         self._writing = False
@@ -88,27 +89,35 @@ class Pipeline:
             row_factory=tuple_row,
             prepare_threshold=None,
         )
+        pgconn = connection.pgconn
+        pgconn.nonblocking = 1
+        pgconn.enter_pipeline_mode()
+        pipeline = cls(connection, on_settled, on_lost)
         try:
-            cursor = psycopg.AsyncRawCursor(connection)
-            await cursor.execute(
-                _SET_SESSION + _SET_READ_ONLY if read_only else _SET_SESSION,
-                (
-                    str(round(settings.channel_statement_timeout * 1000)),
-                    str(round(settings.channel_lock_timeout * 1000)),
-                ),
+            # Nobody waits for it: what is sent next comes after it.
+            pgconn.send_query_params(
+                (_SET_SESSION + _SET_READ_ONLY if read_only else _SET_SESSION).encode(),
+                [
+                    str(round(seconds * 1000)).encode()
+                    for seconds in (
+                        settings.channel_statement_timeout,
+                        settings.channel_lock_timeout,
+                    )
+                ],
             )
-            pgconn = connection.pgconn
-            pgconn.nonblocking = 1
-            pgconn.enter_pipeline_mode()
-            pipeline = cls(connection, on_settled, on_lost)
             pgconn.send_prepare(_USER, SET_USER.encode())
             pgconn.send_prepare(_CONTEXT, SET_CONTEXT.encode())
             pipeline._sync(_Preparation())
             pipeline.flush()
-        except BaseException:
-            await connection.close()
+        except psycopg.Error:
+            pipeline.close()
             raise
         return pipeline
+
+    @property
+    def full(self) -> bool:
+        """Whether the server holds as many prepared statements as a connection should."""
+        return len(self._prepared) >= PREPARED_STATEMENTS
 
     def encode(self, call: Call) -> None:
         """Make parameters of a call's values; raises what psycopg raises for them."""
@@ -187,6 +196,9 @@ class Pipeline:
         settled = silent = False
         try:
             pgconn.consume_input()
+            if self._encrypted:
+                # OpenSSL hands out a record in parts, and its socket is quiet about the rest.
+                pgconn.consume_input()
             # Also without a unit in flight: messages of the server's own are taken in by it.
             while not pgconn.is_busy() and in_flight:
                 result = pgconn.get_result()
@@ -241,12 +253,15 @@ class Pipeline:
 
 
 class _Preparation:
-    """The connection's own first unit: the statements of the context, for which nobody waits."""
+    """The connection's own first unit, for which nobody waits: its session and its statements."""
 
     size = 0
     sent_at = 0.0
 
-    def take(self, result: PGresult, status: int) -> None: ...
+    def take(self, result: PGresult, status: int) -> None:
+        if status == ExecStatus.FATAL_ERROR:
+            # Without its timeouts a channel is nothing that others may share.
+            raise psycopg.errors.error_from_result(result)
 
     def settle(self) -> None: ...
 

@@ -6,8 +6,8 @@ import asyncio
 import select
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
-from contextlib import aclosing, asynccontextmanager
-from typing import Any, Final
+from contextlib import aclosing, asynccontextmanager, suppress
+from typing import Any
 
 import psycopg
 from psycopg import AsyncConnection
@@ -15,14 +15,18 @@ from psycopg.rows import TupleRow, tuple_row
 from psycopg_pool import AsyncConnectionPool
 
 from clonedb.adapters import ADAPTERS
-from clonedb.lanes.lane import Connection, Context, Outcome, execute, session_of
+from clonedb.lanes.lane import (
+    PREPARED_STATEMENTS,
+    Connection,
+    Context,
+    Outcome,
+    execute,
+    session_of,
+)
 from clonedb.lanes.transaction import TransactionLane
 from clonedb.query.statements import Statement
 from clonedb.settings import Settings
 from clonedb.sqlstates import translate
-
-# More prepared statements than the query files have variants in use; psycopg's own limit is 100.
-_PREPARED_STATEMENTS: Final = 1_000
 
 
 def make_pool(settings: Settings) -> AsyncConnectionPool[Connection]:
@@ -51,7 +55,7 @@ def make_pool(settings: Settings) -> AsyncConnectionPool[Connection]:
 
 
 async def _configure(connection: Connection) -> None:
-    connection.prepared_max = _PREPARED_STATEMENTS
+    connection.prepared_max = PREPARED_STATEMENTS
 
 
 def _is_alive(connection: Connection) -> bool:
@@ -78,9 +82,22 @@ class PoolLane:
         self._pool = pool
         self._prepare = prepare
         self._finishing: set[asyncio.Future[None]] = set()
+        self._running = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     async def run(self, statement: Statement, values: Sequence[Any], context: Context) -> Outcome:
         """Raises a ClonedbError; a read that lost its connection is sent once more."""
+        self._running += 1
+        self._idle.clear()
+        try:
+            return await self._run(statement, values, context)
+        finally:
+            self._running -= 1
+            if not self._running:
+                self._idle.set()
+
+    async def _run(self, statement: Statement, values: Sequence[Any], context: Context) -> Outcome:
         session = session_of(statement, context)
         prepare = self._prepare
         for attempt in (1, 2):
@@ -184,7 +201,10 @@ class PoolLane:
             task.exception()  # seen, also where the caller has gone
 
     async def drain(self) -> None:
-        """Wait for transactions whose callers have gone."""
+        """Wait for calls under way, as long as for a connection, and for transactions' ends."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._pool.timeout):
+                await self._idle.wait()
         await asyncio.gather(*self._finishing, return_exceptions=True)
 
 

@@ -15,8 +15,14 @@ from clonedb.query.statements import Statement
 
 # Nanoseconds by which loading a column is faster in binary than in text, with psycopg 3.3 on one
 # machine: uuid 38, timestamptz 39, integers 22, double precision 37, arrays of uuid 188, a digest
-# of 32 bytes 62, a vector of 6 KB 11,200; text, jsonb and boolean are even. numeric is the one type
-# that is slower. So a result is binary unless it has a numeric column, which bytes outweigh.
+# of 32 bytes 62, a vector of 6 KB 11,200; text, jsonb and boolean are even. numeric is 520 slower,
+# which bytes outweigh. A type that is not here might have no binary loader.
+_BINARY: Final = frozenset(
+    {
+        *(16, 17, 20, 21, 23, 25, 114, 700, 701, 1043, 1082, 1184, 1186, 2950, 3802),
+        *(1000, 1001, 1007, 1009, 1016, 1022, 2951),  # arrays of some of them
+    }
+)
 _NUMERIC: Final = 1700
 _BYTEA: Final = 17
 
@@ -24,8 +30,8 @@ _BYTEA: Final = 17
 class Prepared:
     """One statement on one connection.
 
-    Parameters are sent without a type: the statement casts each at its first use, so the server
-    infers what was meant, and a None does not make another statement of it. The server refuses to
+    Parameters are sent without a type: the statement casts them where it must, so the server infers
+    what was meant, and a None does not make another statement of it. The server refuses to
     run a prepared statement whose columns have changed, so loaders are chosen once for each format.
     """
 
@@ -58,7 +64,7 @@ class Prepared:
             rows = self._text.load(result)
             if first:
                 types = {result.ftype(column) for column in range(result.nfields)}
-                if _NUMERIC not in types or _BYTEA in types:
+                if types <= _BINARY or (_BYTEA in types and types <= _BINARY | {_NUMERIC}):
                     self.result_format = Format.BINARY
         return Outcome(rows, len(rows))
 
@@ -75,4 +81,7 @@ class _Loader:
     def load(self, result: PGresult) -> list[TupleRow]:
         self._transformer.set_pgresult(result, set_loaders=not self.ready)
         self.ready = True
-        return self._transformer.load_rows(0, result.ntuples, tuple)
+        rows = self._transformer.load_rows(0, result.ntuples, tuple)
+        # Not kept until the next result comes: it may be large, and it is somebody's.
+        self._transformer.set_pgresult(None, set_loaders=False)
+        return rows

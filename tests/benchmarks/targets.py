@@ -1,4 +1,4 @@
-"""The targets of issue 4, and whether a run meets them."""
+"""The targets that this project has set itself, and whether a run meets them."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 from channels import everything_connected
 
-from clonedb import Database
+from clonedb import Database, new_id
 from clonedb.testing import IsolatedDatabase, Person
 
 GUIDE = Path(__file__).parents[2] / "docs" / "services.md"
@@ -71,9 +71,9 @@ class Models:
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    async def embed(self, text: str) -> bytes:
+    async def embed(self, text: str) -> list[float]:
         self.asked.append("embed")
-        return bytes(4 * 8)
+        return [0.1, 0.2, 0.3]  # which float32 rounds
 
     async def search(self, vector: object) -> list[dict[str, Any]]:
         self.asked.append("search")
@@ -126,7 +126,9 @@ async def test_a_turn_with_its_limit_and_caches_waits_five_times_at_most(
     for time, asked in (("first", ["embed", "search", "respond", "speak"]), ("again", [])):
         models.asked.clear()
         before = stages.count
-        turn, sound = await defined["answer"](mine, session.id, "What does it weave?", models)
+        turn, sound = await defined["answer"](
+            mine, session.id, new_id(), "What does it weave?", models
+        )
         assert stages.count - before <= 5, time
         assert models.asked == asked, time
         assert (turn.llm_response, sound) == ("Algebraic patterns.", b"sound")

@@ -12,10 +12,12 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager
 from operator import attrgetter
 from typing import Any, Final, Literal
+from uuid import UUID
 
 import psycopg
 
-from clonedb.lanes.calls import Alone, Call, ChannelSession, Detour
+from clonedb.errors import InvalidInput
+from clonedb.lanes.calls import Alone, Call, ChannelSession, Detour, GroupFailed
 from clonedb.lanes.channel import Channel, ChannelKind, ChannelStatistics
 from clonedb.lanes.lane import Context, Lane, Outcome
 from clonedb.lanes.pool import PoolLane, is_stale_plan
@@ -35,11 +37,17 @@ _SLOW_SECONDS: Final = 5.0
 _LOCKED_SECONDS: Final = 1.0
 _MOST_AVOIDED: Final = 1_000
 
+# Calls of one tick, from which on it is worth another write to another socket.
+_FULL: Final = 128
+
 # Calls of a channel, from which on it is worth another connection.
 _CROWDED: Final = 8
 
-# A group that has failed, a plan that no longer fits, and once in vain.
-_CHANNEL_TRIES: Final = 3
+# Groups in which another failed, the last try by itself; a plan that no longer fits.
+_CHANNEL_TRIES: Final = 4
+
+# Callers who found a statement too slow for a channel, before it takes the pool for everybody.
+_SLOW_CALLERS: Final = 3
 
 
 class ChannelLane:
@@ -55,13 +63,15 @@ class ChannelLane:
         self._reading: Channel | None = None
         # What takes the pool until when, by the loop's time.
         self._pool_until: dict[object, float] = {}
+        # For whom a statement was too slow, and when.
+        self._slow: dict[Statement, dict[UUID | None, float]] = {}
 
     async def open(self) -> None:
         """Connect the first channel for reads; the others connect when they are wanted first."""
         for channel in self._reads[:1]:
             try:
                 await channel.open()
-            except psycopg.Error:
+            except (psycopg.Error, OSError):
                 # The login may have no more connections; if none at all, the pool says so.
                 channel.begin_to_connect()
 
@@ -70,9 +80,14 @@ class ChannelLane:
         if statement.lane == "channel" and not (
             self._pool_until and self._avoids(statement, context)
         ):
-            alone = False
-            for _ in range(_CHANNEL_TRIES):
-                channel = self._choose(statement, context, alone)
+            if asyncio.get_running_loop() is not self._loop:
+                raise InvalidInput(
+                    "a Database belongs to the event loop that it was opened on",
+                    remedy="open one for each loop",
+                )
+            grouped = context.grouped
+            for tries_left in range(_CHANNEL_TRIES, 0, -1):
+                channel = self._choose(statement, context, grouped and tries_left > 1)
                 if channel is None:
                     break
                 session = self._session(statement, context, channel in self._groups)
@@ -85,10 +100,12 @@ class ChannelLane:
                     raise psycopg.errors.error_from_result(call.error)
                 except Detour:
                     break
+                except GroupFailed:
+                    pass
                 except Alone as failed:
-                    alone = True
+                    grouped = False
                     if _does_not_fit(failed.cause):
-                        # Whose statement it was is not known; the next group prepares them anew.
+                        # At a commit it may be any member's; the next group prepares them anew.
                         channel.forget(call)
                 except Exception as error:
                     again = self._again(error, call, channel, context)
@@ -111,10 +128,10 @@ class ChannelLane:
             self._avoid((call.statement, context.user_id), _LOCKED_SECONDS)
             return "pool"
         if state == _CANCELLED and self._timeout_ms(call.statement, context) > self._limit_ms:
-            self._avoid(call.statement, _SLOW_SECONDS)
+            self._avoid_slow(call.statement, context)
             return "pool"
         if state == _READ_ONLY and call.statement.access == "write":
-            channel.reset()
+            channel.refuse()
         return None
 
     def _avoid(self, what: object, seconds: float) -> None:
@@ -122,6 +139,19 @@ class ChannelLane:
         if len(self._pool_until) >= _MOST_AVOIDED:
             self._pool_until.clear()
         self._pool_until[what] = self._loop.time() + seconds
+
+    def _avoid_slow(self, statement: Statement, context: Context) -> None:
+        self._avoid((statement, context.user_id), _SLOW_SECONDS)
+        now = self._loop.time()
+        users = {
+            user: when
+            for user, when in self._slow.get(statement, {}).items()
+            if when > now - _SLOW_SECONDS
+        }
+        users[context.user_id] = now
+        self._slow[statement] = users
+        if len(users) >= _SLOW_CALLERS:
+            self._avoid(statement, _SLOW_SECONDS)
 
     def _avoids(self, statement: Statement, context: Context) -> bool:
         for what in (statement, (statement, context.user_id)):
@@ -132,16 +162,15 @@ class ChannelLane:
                 del self._pool_until[what]
         return False
 
-    def _choose(self, statement: Statement, context: Context, alone: bool) -> Channel | None:
+    def _choose(self, statement: Statement, context: Context, grouped: bool) -> Channel | None:
         """A channel that would send at once; None is the pool."""
         if statement.access == "read":
             # Calls of one tick go together, in one write to one socket.
             reading = self._reading
-            if reading is None or not reading.scheduled:
+            if reading is None or not reading.scheduled or reading.load >= _FULL:
                 reading = self._reading = _least_loaded(self._reads)
             return reading
-        grouped = context.grouped and not alone and self._groups
-        channels = self._groups if grouped else self._writes
+        channels = self._groups if grouped and self._groups else self._writes
         if context.user_id is None or not channels:
             return _least_loaded(channels)
         # One user's writes share a channel, where none of them waits for a lock of another.
@@ -182,11 +211,11 @@ class ChannelLane:
         return [channel.statistics() for channel in (*self._reads, *self._writes, *self._groups)]
 
     async def drain(self) -> None:
-        """Wait for calls under way, then close the channels; the pool is drained too."""
+        """Wait for calls under way and close the channels, then wait for those on the pool."""
         await asyncio.gather(
-            *(channel.close() for channel in (*self._reads, *self._writes, *self._groups)),
-            self._pool.drain(),
+            *(channel.close() for channel in (*self._reads, *self._writes, *self._groups))
         )
+        await self._pool.drain()
 
 
 def _channels(settings: Settings, kind: ChannelKind, count: int) -> list[Channel]:
