@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from tests.benchmarks.run import Ratio, Run, Series
-from tests.benchmarks.workloads import growth, point_read, record_turn
+from tests.benchmarks.workloads import growth, point_read, record_turn, whole_turn
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,10 +122,11 @@ _RATIOS: Final = [
     *(
         _ratio(
             f"{_WHOLE}, {callers} conversations",
-            "≥ 1.3 × psycopg pipelined by hand",
-            *("whole_turn", callers, "clonedb", "psycopg, pipelined by hand", 1.3),
+            f"{way}≥ 1.3 × psycopg pipelined by hand",
+            *("whole_turn", callers, ours, "psycopg, pipelined by hand", 1.3),
         )
         for callers in (16, 100)
+        for way, ours in (("group commit ", whole_turn.GROUPED), ("without it ", whole_turn.SINGLE))
     ),
     _ratio(
         f"{_BULK}, worker",
