@@ -12,7 +12,6 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from clonedb import queries, resources
-from clonedb.adapters import ADAPTERS
 from clonedb.errors import (
     ClonedbError,
     DatabaseClosed,
@@ -22,7 +21,7 @@ from clonedb.errors import (
 )
 from clonedb.lanes.channel import ChannelStatistics
 from clonedb.lanes.channel_lane import ChannelLane
-from clonedb.lanes.lane import Connection, Context
+from clonedb.lanes.lane import Connection, Context, connection_arguments
 from clonedb.lanes.pool import PoolLane, make_pool
 from clonedb.scopes import DatabaseScope
 from clonedb.settings import Settings, make_settings
@@ -134,10 +133,7 @@ class Database(DatabaseScope):
         try:
             connection = await AsyncConnection.connect(
                 self.settings.dsn,
-                autocommit=True,
-                connect_timeout=max(2, round(self.settings.connection_timeout)),
-                application_name=self.settings.application_name,
-                context=ADAPTERS,
+                **connection_arguments(self.settings),
             )
         except psycopg.Error as error:
             raise translate(error) from None

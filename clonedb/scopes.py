@@ -44,7 +44,7 @@ class UserScope(Scope):
         transaction and one commit: many small writes cost the disk one wait. Each caller still gets
         its own answer, after the commit, and durability is what the server's settings say. The
         price: a write waits for the group before it and for every member of its own; rows stay
-        locked as long; a member that fails costs all others a second try, one by one; and a
+        locked as long; a member that fails costs all others another try; and a
         connection lost during the commit leaves all of them with OutcomeUnknown. Reads, and
         everything inside a transaction, are as without it.
         """

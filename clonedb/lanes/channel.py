@@ -132,8 +132,8 @@ class Channel:
     def submit(self, call: Call) -> None:
         """Send a call at the end of this tick; its future says what has become of it.
 
-        It raises Detour where the pool has to be taken, Alone where the call's group has failed,
-        and psycopg.Error where a write was lost.
+        It raises Detour where the pool has to be taken, GroupFailed or Alone where the call's group
+        has failed, and psycopg.Error where a write was lost.
         """
         self._calls += 1
         self._waiting.append(call)

@@ -17,7 +17,9 @@ import msgspec
 from psycopg import AsyncConnection, AsyncRawCursor
 from psycopg.rows import TupleRow
 
+from clonedb.adapters import ADAPTERS
 from clonedb.query.statements import Statement
+from clonedb.settings import Settings
 
 Connection = AsyncConnection[TupleRow]
 Session = tuple[str, str, str]
@@ -80,6 +82,16 @@ class Lane(Protocol):
     ) -> AbstractAsyncContextManager[Lane]:
         """A lane on which every call is part of one transaction."""
         ...
+
+
+def connection_arguments(settings: Settings) -> dict[str, Any]:
+    """How every connection of a Database is made, whatever it is for."""
+    return {
+        "autocommit": True,
+        "connect_timeout": max(2, round(settings.connection_timeout)),
+        "application_name": settings.application_name,
+        "context": ADAPTERS,
+    }
 
 
 def session_of(statement: Statement | None, context: Context) -> Session:

@@ -18,9 +18,8 @@ from psycopg.pq import DiagnosticField, ExecStatus, Format
 from psycopg.pq.abc import PGresult
 from psycopg.rows import tuple_row
 
-from clonedb.adapters import ADAPTERS
 from clonedb.lanes.calls import Call, Group, Unit
-from clonedb.lanes.lane import PREPARED_STATEMENTS, SET_CONTEXT
+from clonedb.lanes.lane import PREPARED_STATEMENTS, SET_CONTEXT, connection_arguments
 from clonedb.lanes.libpq import send_sync
 from clonedb.lanes.prepared import Prepared
 from clonedb.query.statements import Statement
@@ -82,10 +81,7 @@ class Pipeline:
         """Connect and prepare the session; raises psycopg.Error."""
         connection = await AsyncConnection.connect(
             settings.dsn,
-            autocommit=True,
-            connect_timeout=max(2, round(settings.connection_timeout)),
-            application_name=settings.application_name,
-            context=ADAPTERS,
+            **connection_arguments(settings),
             row_factory=tuple_row,
             prepare_threshold=None,
         )

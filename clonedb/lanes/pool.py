@@ -14,12 +14,12 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow, tuple_row
 from psycopg_pool import AsyncConnectionPool
 
-from clonedb.adapters import ADAPTERS
 from clonedb.lanes.lane import (
     PREPARED_STATEMENTS,
     Connection,
     Context,
     Outcome,
+    connection_arguments,
     execute,
     session_of,
 )
@@ -35,10 +35,7 @@ def make_pool(settings: Settings) -> AsyncConnectionPool[Connection]:
         settings.dsn,
         connection_class=AsyncConnection[TupleRow],
         kwargs={
-            "autocommit": True,
-            "connect_timeout": max(2, round(settings.connection_timeout)),
-            "application_name": settings.application_name,
-            "context": ADAPTERS,
+            **connection_arguments(settings),
             "row_factory": tuple_row,
             "prepare_threshold": None if settings.pgbouncer else 0,
         },
