@@ -86,6 +86,26 @@ missing.';
 
 
 --
+-- Name: cache_notice(uuid, text); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE FUNCTION clonedb.cache_notice(p_user_id uuid, p_caches text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ((p_caches || ':'::text) || encode(SUBSTRING(sha256(uuid_send(p_user_id)) FROM 1 FOR 2), 'hex'::text));
+
+
+ALTER FUNCTION clonedb.cache_notice(p_user_id uuid, p_caches text) OWNER TO clonedb_owner;
+
+--
+-- Name: FUNCTION cache_notice(p_user_id uuid, p_caches text); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON FUNCTION clonedb.cache_notice(p_user_id uuid, p_caches text) IS 'What processes are told (NOTIFY clonedb_caches) when caches of a user are dropped: the initials of
+the caches (e, v, l, a), and 16 bits of the digest of the user''s id. Every login of the database may
+listen, so it says nothing of a person: about one user in 65,536 is meant.';
+
+
+--
 -- Name: create_audit_partitions(date, integer); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -1582,10 +1602,10 @@ COMMENT ON FUNCTION clonedb.uuid_v7_time(p_id uuid) IS 'The time in a UUIDv7, to
 CREATE UNLOGGED TABLE clonedb.audio_chunk_cache (
     user_id uuid NOT NULL,
     key bytea NOT NULL,
-    audio bytea NOT NULL,
-    format text NOT NULL,
-    duration_ms integer NOT NULL,
-    sample_rate integer NOT NULL,
+    audio bytea,
+    format text,
+    duration_ms integer,
+    sample_rate integer,
     generation bigint DEFAULT 0 NOT NULL,
     tags text[] DEFAULT '{}'::text[] NOT NULL,
     hit_count bigint DEFAULT 0 NOT NULL,
@@ -1598,7 +1618,8 @@ CREATE UNLOGGED TABLE clonedb.audio_chunk_cache (
     CONSTRAINT audio_chunk_cache_hit_count_is_not_negative CHECK ((hit_count >= 0)),
     CONSTRAINT audio_chunk_cache_key_is_a_digest CHECK ((octet_length(key) = 32)),
     CONSTRAINT audio_chunk_cache_sample_rate_is_plausible CHECK (((sample_rate >= 8000) AND (sample_rate <= 384000))),
-    CONSTRAINT audio_chunk_cache_tags_are_few CHECK (((cardinality(tags) <= 100) AND (array_position(tags, NULL::text) IS NULL)))
+    CONSTRAINT audio_chunk_cache_tags_are_few CHECK (((cardinality(tags) <= 100) AND (array_position(tags, NULL::text) IS NULL))),
+    CONSTRAINT audio_chunk_cache_value_is_whole CHECK ((num_nulls(audio, format, duration_ms, sample_rate) = ANY (ARRAY[0, 4])))
 )
 WITH (fillfactor='70');
 ALTER TABLE ONLY clonedb.audio_chunk_cache ALTER COLUMN audio SET STORAGE EXTERNAL;
@@ -1633,7 +1654,8 @@ COMMENT ON COLUMN clonedb.audio_chunk_cache.key IS 'SHA-256 of all that determin
 -- Name: COLUMN audio_chunk_cache.audio; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audio_chunk_cache.audio IS 'The sound, 1 byte to 10 MiB, stored as it is.';
+COMMENT ON COLUMN clonedb.audio_chunk_cache.audio IS 'The sound, 1 byte to 10 MiB, stored as it is. NULL, with what describes it: it is known that there
+is none.';
 
 
 --
@@ -1661,7 +1683,7 @@ COMMENT ON COLUMN clonedb.audio_chunk_cache.sample_rate IS 'Samples per second (
 -- Name: COLUMN audio_chunk_cache.generation; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audio_chunk_cache.generation IS 'Of the fill: one that began before an invalidation is not stored after it.';
+COMMENT ON COLUMN clonedb.audio_chunk_cache.generation IS 'The user''s generation when the making of it began; an older one than the present is not read.';
 
 
 --
@@ -2021,6 +2043,82 @@ COMMENT ON COLUMN clonedb.cache_fill_leases.created_at IS 'When it was first tak
 --
 
 COMMENT ON COLUMN clonedb.cache_fill_leases.updated_at IS 'When it was last taken or renewed.';
+
+
+--
+-- Name: cache_generations; Type: TABLE; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE UNLOGGED TABLE clonedb.cache_generations (
+    user_id uuid NOT NULL,
+    embedding bigint DEFAULT 0 NOT NULL,
+    vector_search bigint DEFAULT 0 NOT NULL,
+    llm_response bigint DEFAULT 0 NOT NULL,
+    audio_chunk bigint DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL
+)
+WITH (fillfactor='50');
+
+ALTER TABLE ONLY clonedb.cache_generations FORCE ROW LEVEL SECURITY;
+
+
+ALTER TABLE clonedb.cache_generations OWNER TO clonedb_owner;
+
+--
+-- Name: TABLE cache_generations; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON TABLE clonedb.cache_generations IS 'How often each of a user''s caches was dropped as a whole; no row is 0. Older entries are not read.';
+
+
+--
+-- Name: COLUMN cache_generations.user_id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_generations.user_id IS 'Whose caches; the nil UUID for the shared entries.';
+
+
+--
+-- Name: COLUMN cache_generations.embedding; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_generations.embedding IS 'Of embeddings: deleting the user counts it up.';
+
+
+--
+-- Name: COLUMN cache_generations.vector_search; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_generations.vector_search IS 'Of vector searches: a change to a document counts it up.';
+
+
+--
+-- Name: COLUMN cache_generations.llm_response; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_generations.llm_response IS 'Of LLM responses: a change to a document counts it up.';
+
+
+--
+-- Name: COLUMN cache_generations.audio_chunk; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_generations.audio_chunk IS 'Of audio chunks: a change of the active voice counts it up.';
+
+
+--
+-- Name: COLUMN cache_generations.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_generations.created_at IS 'When one was first counted up.';
+
+
+--
+-- Name: COLUMN cache_generations.updated_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_generations.updated_at IS 'When one was last counted up.';
 
 
 --
@@ -2533,9 +2631,9 @@ COMMENT ON COLUMN clonedb.daily_usage.updated_at IS 'When the day''s last use wa
 CREATE UNLOGGED TABLE clonedb.embedding_cache (
     user_id uuid NOT NULL,
     key bytea NOT NULL,
-    embedding bytea NOT NULL,
+    embedding bytea,
     model text NOT NULL,
-    dimensions integer NOT NULL,
+    dimensions integer,
     generation bigint DEFAULT 0 NOT NULL,
     tags text[] DEFAULT '{}'::text[] NOT NULL,
     hit_count bigint DEFAULT 0 NOT NULL,
@@ -2547,7 +2645,8 @@ CREATE UNLOGGED TABLE clonedb.embedding_cache (
     CONSTRAINT embedding_cache_hit_count_is_not_negative CHECK ((hit_count >= 0)),
     CONSTRAINT embedding_cache_key_is_a_digest CHECK ((octet_length(key) = 32)),
     CONSTRAINT embedding_cache_model_is_short CHECK (((char_length(model) >= 1) AND (char_length(model) <= 200))),
-    CONSTRAINT embedding_cache_tags_are_few CHECK (((cardinality(tags) <= 100) AND (array_position(tags, NULL::text) IS NULL)))
+    CONSTRAINT embedding_cache_tags_are_few CHECK (((cardinality(tags) <= 100) AND (array_position(tags, NULL::text) IS NULL))),
+    CONSTRAINT embedding_cache_value_is_whole CHECK ((num_nulls(embedding, dimensions) = ANY (ARRAY[0, 2])))
 )
 WITH (fillfactor='70', toast_tuple_target='8160');
 ALTER TABLE ONLY clonedb.embedding_cache ALTER COLUMN embedding SET STORAGE EXTERNAL;
@@ -2582,7 +2681,8 @@ COMMENT ON COLUMN clonedb.embedding_cache.key IS 'SHA-256 of all that determines
 -- Name: COLUMN embedding_cache.embedding; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.embedding_cache.embedding IS 'The vector: float32 numbers, little-endian; see embedding_to_real().';
+COMMENT ON COLUMN clonedb.embedding_cache.embedding IS 'The vector: float32 numbers, little-endian; see embedding_to_real(). NULL: it is known that there is
+none.';
 
 
 --
@@ -2603,7 +2703,7 @@ COMMENT ON COLUMN clonedb.embedding_cache.dimensions IS 'How many numbers it has
 -- Name: COLUMN embedding_cache.generation; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.embedding_cache.generation IS 'Of the fill: one that began before an invalidation is not stored after it.';
+COMMENT ON COLUMN clonedb.embedding_cache.generation IS 'The user''s generation when the making of it began; an older one than the present is not read.';
 
 
 --
@@ -3012,7 +3112,7 @@ COMMENT ON COLUMN clonedb.knowledge_documents.deleted_at IS 'When it was deleted
 CREATE UNLOGGED TABLE clonedb.llm_response_cache (
     user_id uuid NOT NULL,
     key bytea NOT NULL,
-    response text NOT NULL,
+    response text,
     provider text NOT NULL,
     generation bigint DEFAULT 0 NOT NULL,
     document_ids uuid[] DEFAULT '{}'::uuid[] NOT NULL,
@@ -3060,7 +3160,7 @@ COMMENT ON COLUMN clonedb.llm_response_cache.key IS 'SHA-256 of all that determi
 -- Name: COLUMN llm_response_cache.response; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.llm_response_cache.response IS 'The answer, at most 1 MiB.';
+COMMENT ON COLUMN clonedb.llm_response_cache.response IS 'The answer, at most 1 MiB. NULL: it is known that there is none.';
 
 
 --
@@ -3074,7 +3174,7 @@ COMMENT ON COLUMN clonedb.llm_response_cache.provider IS 'The language model tha
 -- Name: COLUMN llm_response_cache.generation; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.llm_response_cache.generation IS 'Of the fill: one that began before an invalidation is not stored after it.';
+COMMENT ON COLUMN clonedb.llm_response_cache.generation IS 'The user''s generation when the making of it began; an older one than the present is not read.';
 
 
 --
@@ -3396,7 +3496,7 @@ COMMENT ON COLUMN clonedb.session_transitions.to_state IS 'A state that it may g
 CREATE UNLOGGED TABLE clonedb.vector_search_cache (
     user_id uuid NOT NULL,
     key bytea NOT NULL,
-    results jsonb NOT NULL,
+    results jsonb,
     document_ids uuid[] DEFAULT '{}'::uuid[] NOT NULL,
     generation bigint DEFAULT 0 NOT NULL,
     tags text[] DEFAULT '{}'::text[] NOT NULL,
@@ -3442,7 +3542,7 @@ COMMENT ON COLUMN clonedb.vector_search_cache.key IS 'SHA-256 of all that determ
 -- Name: COLUMN vector_search_cache.results; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.vector_search_cache.results IS 'What the search found, JSON of at most 2 MiB as stored.';
+COMMENT ON COLUMN clonedb.vector_search_cache.results IS 'What the search found, JSON of at most 2 MiB as stored. NULL: it is known that there is nothing.';
 
 
 --
@@ -3456,7 +3556,7 @@ COMMENT ON COLUMN clonedb.vector_search_cache.document_ids IS 'The documents in 
 -- Name: COLUMN vector_search_cache.generation; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.vector_search_cache.generation IS 'Of the fill: one that began before an invalidation is not stored after it.';
+COMMENT ON COLUMN clonedb.vector_search_cache.generation IS 'The user''s generation when the making of it began; an older one than the present is not read.';
 
 
 --
@@ -3655,6 +3755,14 @@ ALTER TABLE ONLY clonedb.audit_subjects
 
 ALTER TABLE ONLY clonedb.cache_fill_leases
     ADD CONSTRAINT cache_fill_leases_pkey PRIMARY KEY (user_id, cache, key);
+
+
+--
+-- Name: cache_generations cache_generations_pkey; Type: CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE ONLY clonedb.cache_generations
+    ADD CONSTRAINT cache_generations_pkey PRIMARY KEY (user_id);
 
 
 --
@@ -4394,6 +4502,12 @@ ALTER TABLE clonedb.audit_subjects ENABLE ROW LEVEL SECURITY;
 ALTER TABLE clonedb.cache_fill_leases ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: cache_generations; Type: ROW SECURITY; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE clonedb.cache_generations ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: conversation_sessions; Type: ROW SECURITY; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -4443,6 +4557,13 @@ CREATE POLICY every_row ON clonedb.audit_subjects TO clonedb_owner, clonedb_work
 --
 
 CREATE POLICY every_row ON clonedb.cache_fill_leases TO clonedb_owner, clonedb_worker, clonedb_dba USING (true) WITH CHECK (true);
+
+
+--
+-- Name: cache_generations every_row; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY every_row ON clonedb.cache_generations TO clonedb_owner, clonedb_worker, clonedb_dba USING (true) WITH CHECK (true);
 
 
 --
@@ -4555,6 +4676,13 @@ CREATE POLICY every_row_to_read ON clonedb.audit_subjects FOR SELECT TO clonedb_
 --
 
 CREATE POLICY every_row_to_read ON clonedb.cache_fill_leases FOR SELECT TO clonedb_readonly, clonedb_backup USING (true);
+
+
+--
+-- Name: cache_generations every_row_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY every_row_to_read ON clonedb.cache_generations FOR SELECT TO clonedb_readonly, clonedb_backup USING (true);
 
 
 --
@@ -4688,6 +4816,13 @@ CREATE POLICY own_rows ON clonedb.cache_fill_leases TO clonedb_app USING ((user_
 
 
 --
+-- Name: cache_generations own_rows; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY own_rows ON clonedb.cache_generations TO clonedb_app USING ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id))) WITH CHECK ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id)));
+
+
+--
 -- Name: conversation_sessions own_rows; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -4805,6 +4940,13 @@ CREATE POLICY shared_rows_to_read ON clonedb.audio_chunk_cache FOR SELECT TO clo
 
 
 --
+-- Name: cache_generations shared_rows_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY shared_rows_to_read ON clonedb.cache_generations FOR SELECT TO clonedb_app USING ((user_id = '00000000-0000-0000-0000-000000000000'::uuid));
+
+
+--
 -- Name: embedding_cache shared_rows_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -4863,6 +5005,16 @@ GRANT ALL ON FUNCTION clonedb.audit_months_ahead() TO clonedb_app;
 GRANT ALL ON FUNCTION clonedb.audit_months_ahead() TO clonedb_worker;
 GRANT ALL ON FUNCTION clonedb.audit_months_ahead() TO clonedb_readonly;
 GRANT ALL ON FUNCTION clonedb.audit_months_ahead() TO clonedb_dba;
+
+
+--
+-- Name: FUNCTION cache_notice(p_user_id uuid, p_caches text); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+REVOKE ALL ON FUNCTION clonedb.cache_notice(p_user_id uuid, p_caches text) FROM PUBLIC;
+GRANT ALL ON FUNCTION clonedb.cache_notice(p_user_id uuid, p_caches text) TO clonedb_app;
+GRANT ALL ON FUNCTION clonedb.cache_notice(p_user_id uuid, p_caches text) TO clonedb_worker;
+GRANT ALL ON FUNCTION clonedb.cache_notice(p_user_id uuid, p_caches text) TO clonedb_dba;
 
 
 --
@@ -5431,6 +5583,17 @@ GRANT SELECT(created_at) ON TABLE clonedb.cache_fill_leases TO clonedb_readonly;
 --
 
 GRANT SELECT(updated_at) ON TABLE clonedb.cache_fill_leases TO clonedb_readonly;
+
+
+--
+-- Name: TABLE cache_generations; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT ON TABLE clonedb.cache_generations TO clonedb_backup;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.cache_generations TO clonedb_app;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.cache_generations TO clonedb_worker;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.cache_generations TO clonedb_dba;
+GRANT SELECT ON TABLE clonedb.cache_generations TO clonedb_readonly;
 
 
 --

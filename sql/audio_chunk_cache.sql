@@ -10,9 +10,62 @@ WHERE c.user_id = :user_id::uuid
     AND c.key = :key::bytea
 RETURNING true;
 
+-- name: fill(user_id, key, audio, format, duration_ms, sample_rate, tags, ttl, holder)$
+-- Stores what the holder of the key's lease has made, and gives the lease up.
+-- Nothing is stored without the lease, which whoever drops the entry takes away, nor of an older
+-- generation than the present one: the value is older than a change. A value of NULL says that it
+-- is known that there is none.
+WITH released AS (
+    DELETE FROM clonedb.cache_fill_leases AS lease
+    WHERE lease.user_id = :user_id::uuid
+        AND lease.cache = 'audio_chunk_cache'
+        AND lease.key = :key::bytea
+        AND lease.holder = :holder::uuid
+    RETURNING lease.generation
+)
+INSERT INTO clonedb.audio_chunk_cache AS c (
+    user_id,
+    key,
+    audio,
+    format,
+    duration_ms,
+    sample_rate,
+    generation,
+    tags,
+    expires_at
+)
+SELECT
+    :user_id::uuid,
+    :key::bytea,
+    :audio::bytea,
+    :format::text,
+    :duration_ms::integer,
+    :sample_rate::integer,
+    released.generation,
+    :tags::text[],
+    statement_timestamp() + :ttl::interval
+FROM released
+WHERE NOT EXISTS (
+    SELECT
+    FROM clonedb.cache_generations AS g
+    WHERE g.user_id = :user_id::uuid
+        AND g.audio_chunk <> released.generation
+)
+ON CONFLICT (user_id, key) DO UPDATE SET
+    audio = excluded.audio,
+    format = excluded.format,
+    duration_ms = excluded.duration_ms,
+    sample_rate = excluded.sample_rate,
+    generation = excluded.generation,
+    tags = excluded.tags,
+    expires_at = excluded.expires_at,
+    updated_at = statement_timestamp()
+RETURNING true;
+
 -- name: get(user_id, key)^
 -- The fresh entry of a key: the user's own, else the shared one.
--- One that has expired is a miss, and stays for a renewal or the purge.
+-- One that has expired, or is of an older generation, is a miss, and stays for a renewal or the
+-- purge.
 SELECT
     c.key,
     c.tags,
@@ -28,6 +81,13 @@ FROM clonedb.audio_chunk_cache AS c
 WHERE c.user_id = ANY(ARRAY[:user_id::uuid, '00000000-0000-0000-0000-000000000000'::uuid])
     AND c.key = :key::bytea
     AND c.expires_at > statement_timestamp()
+    AND c.audio IS NOT NULL
+    AND NOT EXISTS (
+        SELECT
+        FROM clonedb.cache_generations AS g
+        WHERE g.user_id = c.user_id
+            AND g.audio_chunk <> c.generation
+    )
 ORDER BY c.user_id DESC
 LIMIT 1;
 
@@ -48,9 +108,42 @@ FROM clonedb.audio_chunk_cache AS c
 WHERE c.user_id = ANY(ARRAY[:user_id::uuid, '00000000-0000-0000-0000-000000000000'::uuid])
     AND c.key = ANY(:keys::bytea[])
     AND c.expires_at > statement_timestamp()
+    AND c.audio IS NOT NULL
+    AND NOT EXISTS (
+        SELECT
+        FROM clonedb.cache_generations AS g
+        WHERE g.user_id = c.user_id
+            AND g.audio_chunk <> c.generation
+    )
 ORDER BY
     c.key ASC,
     c.user_id DESC;
+
+-- name: hottest(user_id, limit)
+-- The fresh entries that were used most, as `look` shows them.
+-- lane: pool
+SELECT
+    c.key,
+    extract(EPOCH FROM c.expires_at - statement_timestamp())::double precision AS remaining,
+    (c.user_id = '00000000-0000-0000-0000-000000000000'::uuid) AS shared,
+    c.audio,
+    c.format,
+    c.duration_ms,
+    c.sample_rate
+FROM clonedb.audio_chunk_cache AS c
+WHERE c.user_id = :user_id::uuid
+    AND c.expires_at > statement_timestamp()
+    AND NOT EXISTS (
+        SELECT
+        FROM clonedb.cache_generations AS g
+        WHERE g.user_id = c.user_id
+            AND g.audio_chunk <> c.generation
+    )
+ORDER BY
+    c.hit_count DESC,
+    c.updated_at DESC,
+    c.key ASC
+LIMIT :limit::bigint;
 
 -- name: invalidate_all(user_id)!
 -- Drops every entry of the user, or of everybody.
@@ -65,6 +158,31 @@ WHERE true
 DELETE FROM clonedb.audio_chunk_cache AS c
 WHERE :tag::text = ANY(c.tags)
     AND c.user_id = :user_id::uuid;  -- filter: user
+
+-- name: look(user_id, key, stale)^
+-- The entry of a key for the tiers together: what `get` finds, and one that expired a moment ago.
+-- How long it stays fresh is in seconds of the database's clock; below 0 it has expired.
+SELECT
+    extract(EPOCH FROM c.expires_at - statement_timestamp())::double precision AS remaining,
+    (c.user_id = '00000000-0000-0000-0000-000000000000'::uuid) AS shared,
+    c.audio,
+    c.format,
+    c.duration_ms,
+    c.sample_rate
+FROM clonedb.audio_chunk_cache AS c
+WHERE c.user_id = ANY(ARRAY[:user_id::uuid, '00000000-0000-0000-0000-000000000000'::uuid])
+    AND c.key = :key::bytea
+    AND c.expires_at > statement_timestamp() - :stale::interval
+    AND NOT EXISTS (
+        SELECT
+        FROM clonedb.cache_generations AS g
+        WHERE g.user_id = c.user_id
+            AND g.audio_chunk <> c.generation
+    )
+ORDER BY
+    c.expires_at > statement_timestamp() DESC,
+    c.user_id DESC
+LIMIT 1;
 
 -- name: purge_expired(user_id, limit)!
 -- Drops one batch of expired entries, the longest expired first.
@@ -86,6 +204,16 @@ WHERE c.ctid = ANY(ARRAY(
 -- name: put(user_id, key, audio, format, duration_ms, sample_rate, tags, ttl)$
 -- Stores or renews one entry; writes nothing where it has the same value and half its time left.
 -- One row for each key whoever else stores it: the last to store decides.
+WITH present AS (
+    SELECT coalesce(
+        (
+            SELECT g.audio_chunk
+            FROM clonedb.cache_generations AS g
+            WHERE g.user_id = :user_id::uuid
+        ),
+        0
+    ) AS generation
+)
 INSERT INTO clonedb.audio_chunk_cache AS c (
     user_id,
     key,
@@ -93,6 +221,7 @@ INSERT INTO clonedb.audio_chunk_cache AS c (
     format,
     duration_ms,
     sample_rate,
+    generation,
     tags,
     expires_at
 )
@@ -103,14 +232,17 @@ SELECT
     :format::text,
     :duration_ms::integer,
     :sample_rate::integer,
+    present.generation,
     :tags::text[],
     statement_timestamp() + :ttl::interval
+FROM present
 WHERE NOT EXISTS (
     SELECT
     FROM clonedb.audio_chunk_cache AS known
     WHERE known.user_id = :user_id::uuid
         AND known.key = :key::bytea
         AND known.expires_at > statement_timestamp() + :ttl::interval / 2
+        AND known.generation = present.generation
         AND known.tags = :tags::text[]
         AND known.audio = :audio::bytea
         AND known.format = :format::text
@@ -122,6 +254,7 @@ ON CONFLICT (user_id, key) DO UPDATE SET
     format = excluded.format,
     duration_ms = excluded.duration_ms,
     sample_rate = excluded.sample_rate,
+    generation = excluded.generation,
     tags = excluded.tags,
     expires_at = excluded.expires_at,
     updated_at = statement_timestamp()

@@ -276,6 +276,24 @@ changed AS (
         AND d.id = locked.id
         AND verdict.outcome = 'held'
     RETURNING d.processed_at
+),
+dropped_caches AS (
+    INSERT INTO clonedb.cache_generations AS g (
+        user_id,
+        vector_search,
+        llm_response
+    )
+    SELECT
+        :user_id::uuid,
+        1,
+        1
+    FROM changed
+    LIMIT 1
+    ON CONFLICT (user_id) DO UPDATE SET
+        vector_search = g.vector_search + 1,
+        llm_response = g.llm_response + 1,
+        updated_at = statement_timestamp()
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(g.user_id, 'vl'))
 )
 SELECT
     coalesce(verdict.outcome, 'deleted') AS outcome,

@@ -235,6 +235,30 @@ dropped_audio_chunk_cache AS (
     USING deleted
     WHERE cached.user_id = :id::uuid
     RETURNING cached.user_id
+),
+dropped_caches AS (
+    INSERT INTO clonedb.cache_generations AS g (
+        user_id,
+        embedding,
+        vector_search,
+        llm_response,
+        audio_chunk
+    )
+    SELECT
+        :id::uuid,
+        1,
+        1,
+        1,
+        1
+    FROM deleted
+    LIMIT 1
+    ON CONFLICT (user_id) DO UPDATE SET
+        embedding = g.embedding + 1,
+        vector_search = g.vector_search + 1,
+        llm_response = g.llm_response + 1,
+        audio_chunk = g.audio_chunk + 1,
+        updated_at = statement_timestamp()
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(g.user_id, 'evla'))
 )
 SELECT deleted.deleted_at
 FROM deleted;
@@ -400,6 +424,12 @@ dropped_cache_fill_leases AS (
     WHERE lease.user_id = removed.id
     RETURNING lease.user_id
 ),
+dropped_cache_generations AS (
+    DELETE FROM clonedb.cache_generations AS generation
+    USING removed
+    WHERE generation.user_id = removed.id
+    RETURNING generation.user_id
+),
 erased_audit_details AS (
     DELETE FROM clonedb.audit_subjects AS details
     USING removed
@@ -407,7 +437,8 @@ erased_audit_details AS (
     RETURNING details.id
 )
 SELECT removed.id
-FROM removed;
+FROM removed
+CROSS JOIN LATERAL pg_notify('clonedb_caches', clonedb.cache_notice(removed.id, 'evla'));
 
 -- name: merge_settings(user_id, id, settings, removed)^
 -- Sets and removes top-level keys of a living user's settings, leaving the others.
