@@ -67,7 +67,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check the types of the package."""
-    session.install("-q", MYPY, "-e", ".[tests]")
+    session.install("-q", MYPY, "types-cachetools", "-e", ".[tests]")
     session.run("mypy")
 
 

@@ -2,6 +2,18 @@
 
 from msgspec import UNSET
 
+from clonedb.caching.cache import Cache
+from clonedb.caching.caches import Caches, UserCaches
+from clonedb.caching.figures import CacheFigures
+from clonedb.caching.keys import (
+    AudioChunkKey,
+    CacheKey,
+    EmbeddingKey,
+    LlmResponseKey,
+    VectorSearchKey,
+)
+from clonedb.caching.policy import CachePolicy
+from clonedb.caching.values import AudioChunk, Embedding, LlmResponse, VectorSearch
 from clonedb.database import Database, Health, PoolStatistics
 from clonedb.errors import (
     AlreadyExists,
@@ -50,9 +62,14 @@ from clonedb.repositories.audit_logs import (
 )
 from clonedb.repositories.caches import (
     CacheAgeStatistics,
+    CacheBudget,
     CacheRepository,
     CacheStatistics,
+    CacheUsage,
+    CacheUsagePeriod,
     DroppedEntries,
+    SystemCacheRepository,
+    TrimmedCache,
 )
 from clonedb.repositories.conversation_sessions import (
     ConversationSession,
@@ -156,19 +173,29 @@ __all__ = [
     "ActionStatistics",
     "AddressRateLimitRepository",
     "AlreadyExists",
+    "AudioChunk",
     "AudioChunkCache",
+    "AudioChunkKey",
     "AuditEntry",
     "AuditFilter",
     "AuditLogRepository",
     "AuditPeriod",
     "AuditStatistics",
+    "Cache",
     "CacheAgeStatistics",
+    "CacheBudget",
+    "CacheFigures",
+    "CacheKey",
+    "CachePolicy",
     "CacheRepository",
     "CacheStatistics",
+    "CacheUsage",
+    "CacheUsagePeriod",
     "CachedAudio",
     "CachedEmbedding",
     "CachedResponse",
     "CachedVectorSearch",
+    "Caches",
     "ChannelStatistics",
     "ClaimLost",
     "ClaimedDocument",
@@ -194,7 +221,9 @@ __all__ = [
     "DocumentSummary",
     "DroppedEntries",
     "EmbeddedError",
+    "Embedding",
     "EmbeddingCache",
+    "EmbeddingKey",
     "FaceModel",
     "FaceModelFilter",
     "FaceModelPatch",
@@ -204,7 +233,9 @@ __all__ = [
     "InvalidInput",
     "InvalidTransition",
     "KnowledgeDocumentRepository",
+    "LlmResponse",
     "LlmResponseCache",
+    "LlmResponseKey",
     "Login",
     "MigrationDrift",
     "MigrationError",
@@ -255,19 +286,24 @@ __all__ = [
     "StatisticsRepository",
     "StillReferenced",
     "SystemAuditLogRepository",
+    "SystemCacheRepository",
     "SystemTotals",
     "Timeout",
     "TransactionAborted",
+    "TrimmedCache",
     "TurnFilter",
     "Unavailable",
     "UnexpectedDatabaseError",
     "UsageFilter",
     "User",
+    "UserCaches",
     "UserFilter",
     "UserPatch",
     "UserRepository",
     "UserScope",
+    "VectorSearch",
     "VectorSearchCache",
+    "VectorSearchKey",
     "VoiceModel",
     "VoiceModelFilter",
     "VoiceModelPatch",

@@ -24,7 +24,18 @@ from clonedb.repositories.audit_logs import (
     NewAuditEntry,
 )
 from clonedb.repositories.cache_table import PURGE_BATCH
-from clonedb.repositories.caches import CacheAgeStatistics, CacheStatistics, DroppedEntries
+from clonedb.repositories.caches import (
+    COMMON_HOLDERS,
+    COMMON_TTL,
+    CacheAgeStatistics,
+    CacheBudget,
+    CacheName,
+    CacheStatistics,
+    CacheUsage,
+    CacheUsagePeriod,
+    DroppedEntries,
+    TrimmedCache,
+)
 from clonedb.repositories.conversation_sessions import (
     ConversationSession,
     NewSession,
@@ -293,6 +304,14 @@ class CacheRepository(Protocol):
 
     @property
     def llm_response(self) -> LlmResponseCache:
+        ...
+
+    async def outdate(self, caches: Iterable[CacheName]) -> None:
+        """Make every entry of these caches old, with the commit of what it is called in.
+
+        For what the database does not know of: that documents or voices change is seen by their own
+        statements. Nothing that was made before is read again, and every process is told.
+        """
         ...
 
     async def purge_expired(self, *, limit: int = PURGE_BATCH) -> DroppedEntries:
@@ -1081,6 +1100,94 @@ class SystemAuditLogRepository(Protocol):
         ...
 
 
+class SystemCacheRepository(Protocol):
+    """The shared entries, and the upkeep of everybody's."""
+
+    @property
+    def audio_chunk(self) -> AudioChunkCache:
+        ...
+
+    async def budgets(self) -> list[CacheBudget]:
+        """How many entries of everybody each cache may hold."""
+        ...
+
+    @property
+    def embedding(self) -> EmbeddingCache:
+        ...
+
+    async def invalidate_all(self) -> DroppedEntries:
+        """Drop every entry of the four caches, in one statement."""
+        ...
+
+    async def invalidate_by_document(self, document_id: UUID | str) -> DroppedEntries:
+        """Drop the searches and responses that a document is part of, in one statement."""
+        ...
+
+    async def invalidate_by_tag(self, tag: str) -> DroppedEntries:
+        """Drop the entries of the four caches that bear a tag, in one statement."""
+        ...
+
+    @property
+    def llm_response(self) -> LlmResponseCache:
+        ...
+
+    async def outdate(self, caches: Iterable[CacheName]) -> None:
+        """Make every entry of these caches old, with the commit of what it is called in.
+
+        For what the database does not know of: that documents or voices change is seen by their own
+        statements. Nothing that was made before is read again, and every process is told.
+        """
+        ...
+
+    async def purge_expired(self, *, limit: int = PURGE_BATCH) -> DroppedEntries:
+        """Drop what has expired, batch by batch until a batch is not full.
+
+        Each batch is a statement, and outside a transaction a commit, of its own.
+        """
+        ...
+
+    async def put_budget(self, cache: CacheName, maximum_entries: int) -> CacheBudget:
+        """Set how many entries of everybody a cache may hold, under the worker login."""
+        ...
+
+    async def share_common_embeddings(
+        self,
+        *,
+        holders: int = COMMON_HOLDERS,
+        ttl: timedelta = COMMON_TTL,
+        limit: int = PURGE_BATCH,
+    ) -> int:
+        """Let everybody read the embeddings that so many users hold, under the worker login.
+
+        Returns how many were shared, at most `limit`. Entries count until they are purged, also
+        after they expired. Only what is the same to the last bit for all these users is shared.
+        """
+        ...
+
+    async def statistics(self) -> list[CacheStatistics]:
+        """What each of the four caches holds, counted by the database."""
+        ...
+
+    async def statistics_by_age(self) -> list[CacheAgeStatistics]:
+        """The same for each age that has entries, youngest first."""
+        ...
+
+    async def trim(self, *, limit: int = PURGE_BATCH) -> list[TrimmedCache]:
+        """Remove up to `limit` expired entries of each cache, whoever they belong to.
+
+        Then up to as many of those soonest to expire, where a cache is beyond its budget.
+        """
+        ...
+
+    async def usage(self, period: CacheUsagePeriod | None = None) -> list[CacheUsage]:
+        """How the caches were used by hour, over all users and processes."""
+        ...
+
+    @property
+    def vector_search(self) -> VectorSearchCache:
+        ...
+
+
 class UserRepository(Protocol):
     """Users: every one of them for the worker login, oneself in a user's scope."""
 
@@ -1346,6 +1453,7 @@ if TYPE_CHECKING:
     from clonedb.repositories.rate_limit_rules import RateLimitRuleRepository as RealRateLimitRuleRepository
     from clonedb.repositories.statistics import StatisticsRepository as RealStatisticsRepository
     from clonedb.repositories.audit_logs import SystemAuditLogRepository as RealSystemAuditLogRepository
+    from clonedb.repositories.caches import SystemCacheRepository as RealSystemCacheRepository
     from clonedb.repositories.users import UserRepository as RealUserRepository
     from clonedb.repositories.vector_search_cache import VectorSearchCache as RealVectorSearchCache
     from clonedb.repositories.voice_models import VoiceModelRepository as RealVoiceModelRepository
@@ -1396,6 +1504,9 @@ if TYPE_CHECKING:
         return real
 
     def _SystemAuditLogRepository(real: RealSystemAuditLogRepository) -> SystemAuditLogRepository:
+        return real
+
+    def _SystemCacheRepository(real: RealSystemCacheRepository) -> SystemCacheRepository:
         return real
 
     def _UserRepository(real: RealUserRepository) -> UserRepository:

@@ -1470,6 +1470,79 @@ COMMENT ON FUNCTION clonedb.tokens_at(p_tokens double precision, p_refilled_at t
 
 
 --
+-- Name: trim_caches(bigint); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE FUNCTION clonedb.trim_caches(p_limit bigint) RETURNS TABLE(cache text, expired bigint, evicted bigint)
+    LANGUAGE plpgsql SECURITY DEFINER ROWS 4
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+DECLARE
+    v_maximum bigint;
+    v_surplus bigint;
+BEGIN
+    IF (p_limit BETWEEN 1 AND 10000) IS NOT TRUE THEN
+        RAISE EXCEPTION 'a batch is of 1 to 10,000 entries, not of %', p_limit
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    FOREACH cache IN ARRAY ARRAY['embedding', 'vector_search', 'llm_response', 'audio_chunk'] LOOP
+        EXECUTE format(
+            'DELETE FROM clonedb.%1$I AS c WHERE c.ctid = ANY(ARRAY('
+            'SELECT old.ctid FROM clonedb.%1$I AS old '
+            'WHERE old.expires_at <= statement_timestamp() '
+            'ORDER BY old.expires_at LIMIT $1 FOR UPDATE SKIP LOCKED)) '
+            'AND c.expires_at <= statement_timestamp()',
+            cache || '_cache'
+        ) USING p_limit;
+        GET DIAGNOSTICS expired = ROW_COUNT;
+
+        evicted := 0;
+        v_maximum := (
+            SELECT b.maximum_entries
+            FROM clonedb.cache_budgets AS b
+            WHERE b.cache = trim_caches.cache
+        );
+        -- By the server's own statistics: counting a million rows would take a tenth of a second.
+        v_surplus := pg_stat_get_live_tuples(format('clonedb.%I', cache || '_cache')::regclass)
+            - expired - v_maximum;
+        IF v_surplus > 0 THEN
+            EXECUTE format(
+                'DELETE FROM clonedb.%1$I AS c WHERE c.ctid = ANY(ARRAY('
+                'SELECT soon.ctid FROM clonedb.%1$I AS soon '
+                'ORDER BY soon.expires_at LIMIT $1 FOR UPDATE SKIP LOCKED))',
+                cache || '_cache'
+            ) USING least(v_surplus, p_limit);
+            GET DIAGNOSTICS evicted = ROW_COUNT;
+        END IF;
+        RETURN NEXT;
+    END LOOP;
+
+    DELETE FROM clonedb.cache_fill_leases AS lease
+    WHERE lease.ctid = ANY(ARRAY(
+            SELECT old.ctid
+            FROM clonedb.cache_fill_leases AS old
+            WHERE old.expires_at <= statement_timestamp()
+            ORDER BY old.expires_at
+            LIMIT p_limit
+            FOR UPDATE SKIP LOCKED
+        ))
+        AND lease.expires_at <= statement_timestamp();
+END
+$_$;
+
+
+ALTER FUNCTION clonedb.trim_caches(p_limit bigint) OWNER TO clonedb_owner;
+
+--
+-- Name: FUNCTION trim_caches(p_limit bigint); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON FUNCTION clonedb.trim_caches(p_limit bigint) IS 'Removes up to so many expired entries of each cache, whoever they belong to, then up to so many of
+those soonest to expire where the cache is beyond its budget; and leases that are over. Rows that
+somebody is renewing are left. Returns what it removed, and nothing of what was in it.';
+
+
+--
 -- Name: turn_months_ahead(); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -1960,6 +2033,58 @@ COMMENT ON COLUMN clonedb.audit_subjects.created_at IS 'When the row was stored.
 
 
 --
+-- Name: cache_budgets; Type: TABLE; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE TABLE clonedb.cache_budgets (
+    cache text NOT NULL,
+    maximum_entries bigint NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT cache_budgets_cache_is_known CHECK ((cache = ANY (ARRAY['embedding'::text, 'vector_search'::text, 'llm_response'::text, 'audio_chunk'::text]))),
+    CONSTRAINT cache_budgets_maximum_entries_is_plausible CHECK (((maximum_entries >= 0) AND (maximum_entries <= 1000000000)))
+);
+
+
+ALTER TABLE clonedb.cache_budgets OWNER TO clonedb_owner;
+
+--
+-- Name: TABLE cache_budgets; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON TABLE clonedb.cache_budgets IS 'How many entries of everybody a cache may hold.';
+
+
+--
+-- Name: COLUMN cache_budgets.cache; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_budgets.cache IS 'The cache.';
+
+
+--
+-- Name: COLUMN cache_budgets.maximum_entries; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_budgets.maximum_entries IS 'Beyond it entries make room as others are stored, the soonest to expire first. About: the server
+counts rows with a delay of a second.';
+
+
+--
+-- Name: COLUMN cache_budgets.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_budgets.created_at IS 'When the budget was made.';
+
+
+--
+-- Name: COLUMN cache_budgets.updated_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_budgets.updated_at IS 'When it last changed.';
+
+
+--
 -- Name: cache_fill_leases; Type: TABLE; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -2119,6 +2244,108 @@ COMMENT ON COLUMN clonedb.cache_generations.created_at IS 'When one was first co
 --
 
 COMMENT ON COLUMN clonedb.cache_generations.updated_at IS 'When one was last counted up.';
+
+
+--
+-- Name: cache_use; Type: TABLE; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE TABLE clonedb.cache_use (
+    hour timestamp with time zone NOT NULL,
+    cache text NOT NULL,
+    memory_hits bigint DEFAULT 0 NOT NULL,
+    database_hits bigint DEFAULT 0 NOT NULL,
+    stale_hits bigint DEFAULT 0 NOT NULL,
+    misses bigint DEFAULT 0 NOT NULL,
+    fills bigint DEFAULT 0 NOT NULL,
+    failures bigint DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT cache_use_cache_is_known CHECK ((cache = ANY (ARRAY['embedding'::text, 'vector_search'::text, 'llm_response'::text, 'audio_chunk'::text]))),
+    CONSTRAINT cache_use_counts_are_not_negative CHECK ((LEAST(memory_hits, database_hits, stale_hits, misses, fills, failures) >= 0)),
+    CONSTRAINT cache_use_hour_is_whole CHECK ((hour = date_trunc('hour'::text, hour, 'UTC'::text)))
+)
+WITH (fillfactor='50');
+
+
+ALTER TABLE clonedb.cache_use OWNER TO clonedb_owner;
+
+--
+-- Name: TABLE cache_use; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON TABLE clonedb.cache_use IS 'How often the caches were asked, by hour and over all processes, which add theirs every ten seconds.
+What a process that was killed had not added is lost.';
+
+
+--
+-- Name: COLUMN cache_use.hour; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_use.hour IS 'The hour in UTC in which it was added.';
+
+
+--
+-- Name: COLUMN cache_use.cache; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_use.cache IS 'The cache.';
+
+
+--
+-- Name: COLUMN cache_use.memory_hits; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_use.memory_hits IS 'Requests that found a value in their process.';
+
+
+--
+-- Name: COLUMN cache_use.database_hits; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_use.database_hits IS 'Requests that found a value in the table.';
+
+
+--
+-- Name: COLUMN cache_use.stale_hits; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_use.stale_hits IS 'Requests that took a value that had expired a moment ago.';
+
+
+--
+-- Name: COLUMN cache_use.misses; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_use.misses IS 'Requests that found nothing.';
+
+
+--
+-- Name: COLUMN cache_use.fills; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_use.fills IS 'Values that were made.';
+
+
+--
+-- Name: COLUMN cache_use.failures; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_use.failures IS 'Calls to this database on behalf of the cache that failed or took too long.';
+
+
+--
+-- Name: COLUMN cache_use.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_use.created_at IS 'When the hour was first added to.';
+
+
+--
+-- Name: COLUMN cache_use.updated_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_use.updated_at IS 'When it was last added to.';
 
 
 --
@@ -3750,6 +3977,14 @@ ALTER TABLE ONLY clonedb.audit_subjects
 
 
 --
+-- Name: cache_budgets cache_budgets_pkey; Type: CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE ONLY clonedb.cache_budgets
+    ADD CONSTRAINT cache_budgets_pkey PRIMARY KEY (cache);
+
+
+--
 -- Name: cache_fill_leases cache_fill_leases_pkey; Type: CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -3763,6 +3998,14 @@ ALTER TABLE ONLY clonedb.cache_fill_leases
 
 ALTER TABLE ONLY clonedb.cache_generations
     ADD CONSTRAINT cache_generations_pkey PRIMARY KEY (user_id);
+
+
+--
+-- Name: cache_use cache_use_pkey; Type: CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE ONLY clonedb.cache_use
+    ADD CONSTRAINT cache_use_pkey PRIMARY KEY (hour, cache);
 
 
 --
@@ -5371,6 +5614,16 @@ GRANT ALL ON FUNCTION clonedb.tokens_at(p_tokens double precision, p_refilled_at
 
 
 --
+-- Name: FUNCTION trim_caches(p_limit bigint); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+REVOKE ALL ON FUNCTION clonedb.trim_caches(p_limit bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION clonedb.trim_caches(p_limit bigint) TO clonedb_app;
+GRANT ALL ON FUNCTION clonedb.trim_caches(p_limit bigint) TO clonedb_worker;
+GRANT ALL ON FUNCTION clonedb.trim_caches(p_limit bigint) TO clonedb_dba;
+
+
+--
 -- Name: FUNCTION turn_months_ahead(); Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -5534,6 +5787,17 @@ GRANT SELECT,DELETE ON TABLE clonedb.audit_subjects TO clonedb_dba;
 
 
 --
+-- Name: TABLE cache_budgets; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT ON TABLE clonedb.cache_budgets TO clonedb_app;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.cache_budgets TO clonedb_worker;
+GRANT SELECT ON TABLE clonedb.cache_budgets TO clonedb_readonly;
+GRANT SELECT ON TABLE clonedb.cache_budgets TO clonedb_backup;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.cache_budgets TO clonedb_dba;
+
+
+--
 -- Name: TABLE cache_fill_leases; Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -5594,6 +5858,17 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.cache_generations TO clonedb_
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.cache_generations TO clonedb_worker;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.cache_generations TO clonedb_dba;
 GRANT SELECT ON TABLE clonedb.cache_generations TO clonedb_readonly;
+
+
+--
+-- Name: TABLE cache_use; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT,INSERT,UPDATE ON TABLE clonedb.cache_use TO clonedb_app;
+GRANT SELECT ON TABLE clonedb.cache_use TO clonedb_readonly;
+GRANT SELECT ON TABLE clonedb.cache_use TO clonedb_backup;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.cache_use TO clonedb_worker;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.cache_use TO clonedb_dba;
 
 
 --

@@ -127,9 +127,7 @@ SELECT
     extract(EPOCH FROM c.expires_at - statement_timestamp())::double precision AS remaining,
     (c.user_id = '00000000-0000-0000-0000-000000000000'::uuid) AS shared,
     c.audio,
-    c.format,
-    c.duration_ms,
-    c.sample_rate
+    c.duration_ms
 FROM clonedb.audio_chunk_cache AS c
 WHERE c.user_id = :user_id::uuid
     AND c.expires_at > statement_timestamp()
@@ -166,9 +164,7 @@ SELECT
     extract(EPOCH FROM c.expires_at - statement_timestamp())::double precision AS remaining,
     (c.user_id = '00000000-0000-0000-0000-000000000000'::uuid) AS shared,
     c.audio,
-    c.format,
-    c.duration_ms,
-    c.sample_rate
+    c.duration_ms
 FROM clonedb.audio_chunk_cache AS c
 WHERE c.user_id = ANY(ARRAY[:user_id::uuid, '00000000-0000-0000-0000-000000000000'::uuid])
     AND c.key = :key::bytea

@@ -283,12 +283,11 @@ dropped_caches AS (
         vector_search,
         llm_response
     )
-    SELECT
+    SELECT DISTINCT
         :user_id::uuid,
         1,
         1
     FROM changed
-    LIMIT 1
     ON CONFLICT (user_id) DO UPDATE SET
         vector_search = g.vector_search + 1,
         llm_response = g.llm_response + 1,

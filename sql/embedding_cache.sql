@@ -121,8 +121,7 @@ SELECT
     c.key,
     extract(EPOCH FROM c.expires_at - statement_timestamp())::double precision AS remaining,
     (c.user_id = '00000000-0000-0000-0000-000000000000'::uuid) AS shared,
-    c.embedding,
-    c.dimensions
+    c.embedding
 FROM clonedb.embedding_cache AS c
 WHERE c.user_id = :user_id::uuid
     AND c.expires_at > statement_timestamp()
@@ -158,8 +157,7 @@ WHERE :tag::text = ANY(c.tags)
 SELECT
     extract(EPOCH FROM c.expires_at - statement_timestamp())::double precision AS remaining,
     (c.user_id = '00000000-0000-0000-0000-000000000000'::uuid) AS shared,
-    c.embedding,
-    c.dimensions
+    c.embedding
 FROM clonedb.embedding_cache AS c
 WHERE c.user_id = ANY(ARRAY[:user_id::uuid, '00000000-0000-0000-0000-000000000000'::uuid])
     AND c.key = :key::bytea
@@ -327,3 +325,88 @@ SET hit_count = c.hit_count + locked.hits
 FROM locked
 WHERE c.user_id = :user_id::uuid
     AND c.key = locked.key;
+
+-- name: share_common(holders, ttl, limit)!
+-- Makes embeddings that so many users hold for themselves readable by everybody.
+-- One that an expired row holds counts too: who asked a while ago may ask again. The numbers must be
+-- the same to the last bit for all of them, and nothing but the key, the model and the numbers is
+-- shared.
+-- lane: pool
+WITH common AS (
+    SELECT own.key
+    FROM clonedb.embedding_cache AS own
+    WHERE own.user_id <> '00000000-0000-0000-0000-000000000000'::uuid
+    GROUP BY own.key
+    HAVING count(*) >= :holders::bigint
+),
+agreed AS (
+    SELECT
+        own.key,
+        own.embedding,
+        own.model,
+        own.dimensions,
+        count(*) AS holders
+    FROM clonedb.embedding_cache AS own
+    INNER JOIN common ON own.key = common.key
+    WHERE own.user_id <> '00000000-0000-0000-0000-000000000000'::uuid
+        AND own.embedding IS NOT NULL
+        AND NOT EXISTS (
+            SELECT
+            FROM clonedb.embedding_cache AS known
+            WHERE known.user_id = '00000000-0000-0000-0000-000000000000'::uuid
+                AND known.key = own.key
+                AND known.expires_at > statement_timestamp()
+        )
+    GROUP BY
+        own.key,
+        own.embedding,
+        own.model,
+        own.dimensions
+    HAVING count(*) >= :holders::bigint
+),
+chosen AS (
+    SELECT DISTINCT ON (agreed.key)
+        agreed.key,
+        agreed.embedding,
+        agreed.model,
+        agreed.dimensions
+    FROM agreed
+    ORDER BY
+        agreed.key ASC,
+        agreed.holders DESC,
+        agreed.embedding ASC
+    LIMIT :limit::bigint
+)
+INSERT INTO clonedb.embedding_cache AS c (
+    user_id,
+    key,
+    embedding,
+    model,
+    dimensions,
+    generation,
+    expires_at
+)
+SELECT
+    '00000000-0000-0000-0000-000000000000'::uuid,
+    chosen.key,
+    chosen.embedding,
+    chosen.model,
+    chosen.dimensions,
+    coalesce(
+        (
+            SELECT g.embedding
+            FROM clonedb.cache_generations AS g
+            WHERE g.user_id = '00000000-0000-0000-0000-000000000000'::uuid
+        ),
+        0
+    ),
+    statement_timestamp() + :ttl::interval
+FROM chosen
+ORDER BY chosen.key
+ON CONFLICT (user_id, key) DO UPDATE SET
+    embedding = excluded.embedding,
+    model = excluded.model,
+    dimensions = excluded.dimensions,
+    generation = excluded.generation,
+    expires_at = excluded.expires_at,
+    updated_at = statement_timestamp();

@@ -87,12 +87,11 @@ dropped_caches AS (
         vector_search,
         llm_response
     )
-    SELECT
+    SELECT DISTINCT
         :user_id::uuid,
         1,
         1
     FROM changed
-    LIMIT 1
     ON CONFLICT (user_id) DO UPDATE SET
         vector_search = g.vector_search + 1,
         llm_response = g.llm_response + 1,
@@ -227,12 +226,11 @@ dropped_caches AS (
         vector_search,
         llm_response
     )
-    SELECT
+    SELECT DISTINCT
         :user_id::uuid,
         1,
         1
     FROM stored
-    LIMIT 1
     ON CONFLICT (user_id) DO UPDATE SET
         vector_search = g.vector_search + 1,
         llm_response = g.llm_response + 1,
@@ -286,12 +284,11 @@ dropped_caches AS (
         vector_search,
         llm_response
     )
-    SELECT
+    SELECT DISTINCT
         :user_id::uuid,
         1,
         1
     FROM changed
-    LIMIT 1
     ON CONFLICT (user_id) DO UPDATE SET
         vector_search = g.vector_search + 1,
         llm_response = g.llm_response + 1,
@@ -445,12 +442,11 @@ dropped_caches AS (
         vector_search,
         llm_response
     )
-    SELECT
+    SELECT DISTINCT
         :user_id::uuid,
         1,
         1
     FROM changed
-    LIMIT 1
     ON CONFLICT (user_id) DO UPDATE SET
         vector_search = g.vector_search + 1,
         llm_response = g.llm_response + 1,
@@ -508,12 +504,11 @@ dropped_caches AS (
         vector_search,
         llm_response
     )
-    SELECT
+    SELECT DISTINCT
         :user_id::uuid,
         1,
         1
     FROM changed
-    LIMIT 1
     ON CONFLICT (user_id) DO UPDATE SET
         vector_search = g.vector_search + 1,
         llm_response = g.llm_response + 1,
@@ -645,12 +640,11 @@ dropped_caches AS (
         vector_search,
         llm_response
     )
-    SELECT
+    SELECT DISTINCT
         :user_id::uuid,
         1,
         1
     FROM changed
-    LIMIT 1
     ON CONFLICT (user_id) DO UPDATE SET
         vector_search = g.vector_search + 1,
         llm_response = g.llm_response + 1,
@@ -725,12 +719,11 @@ dropped_caches AS (
         vector_search,
         llm_response
     )
-    SELECT
+    SELECT DISTINCT
         :user_id::uuid,
         1,
         1
     FROM changed
-    LIMIT 1
     ON CONFLICT (user_id) DO UPDATE SET
         vector_search = g.vector_search + 1,
         llm_response = g.llm_response + 1,
@@ -881,12 +874,11 @@ dropped_caches AS (
         vector_search,
         llm_response
     )
-    SELECT
+    SELECT DISTINCT
         :user_id::uuid,
         1,
         1
     FROM changed
-    LIMIT 1
     ON CONFLICT (user_id) DO UPDATE SET
         vector_search = g.vector_search + 1,
         llm_response = g.llm_response + 1,
@@ -988,12 +980,11 @@ dropped_caches AS (
         vector_search,
         llm_response
     )
-    SELECT
+    SELECT DISTINCT
         :user_id::uuid,
         1,
         1
     FROM changed
-    LIMIT 1
     ON CONFLICT (user_id) DO UPDATE SET
         vector_search = g.vector_search + 1,
         llm_response = g.llm_response + 1,

@@ -95,7 +95,6 @@ SELECT
     extract(EPOCH FROM c.expires_at - statement_timestamp())::double precision AS remaining,
     (c.user_id = '00000000-0000-0000-0000-000000000000'::uuid) AS shared,
     c.response,
-    c.provider,
     c.document_ids
 FROM clonedb.llm_response_cache AS c
 WHERE c.user_id = :user_id::uuid
@@ -142,7 +141,6 @@ SELECT
     extract(EPOCH FROM c.expires_at - statement_timestamp())::double precision AS remaining,
     (c.user_id = '00000000-0000-0000-0000-000000000000'::uuid) AS shared,
     c.response,
-    c.provider,
     c.document_ids
 FROM clonedb.llm_response_cache AS c
 WHERE c.user_id = ANY(ARRAY[:user_id::uuid, '00000000-0000-0000-0000-000000000000'::uuid])

@@ -244,14 +244,13 @@ dropped_caches AS (
         llm_response,
         audio_chunk
     )
-    SELECT
+    SELECT DISTINCT
         :id::uuid,
         1,
         1,
         1,
         1
     FROM deleted
-    LIMIT 1
     ON CONFLICT (user_id) DO UPDATE SET
         embedding = g.embedding + 1,
         vector_search = g.vector_search + 1,

@@ -90,7 +90,7 @@ SELECT
     c.key,
     extract(EPOCH FROM c.expires_at - statement_timestamp())::double precision AS remaining,
     (c.user_id = '00000000-0000-0000-0000-000000000000'::uuid) AS shared,
-    c.results,
+    c.results::text AS results,
     c.document_ids
 FROM clonedb.vector_search_cache AS c
 WHERE c.user_id = :user_id::uuid
@@ -136,7 +136,7 @@ WHERE :tag::text = ANY(c.tags)
 SELECT
     extract(EPOCH FROM c.expires_at - statement_timestamp())::double precision AS remaining,
     (c.user_id = '00000000-0000-0000-0000-000000000000'::uuid) AS shared,
-    c.results,
+    c.results::text AS results,
     c.document_ids
 FROM clonedb.vector_search_cache AS c
 WHERE c.user_id = ANY(ARRAY[:user_id::uuid, '00000000-0000-0000-0000-000000000000'::uuid])

@@ -71,11 +71,10 @@ dropped_caches AS (
         user_id,
         audio_chunk
     )
-    SELECT
+    SELECT DISTINCT
         :user_id::uuid,
         1
     FROM activated
-    LIMIT 1
     ON CONFLICT (user_id) DO UPDATE SET
         audio_chunk = g.audio_chunk + 1,
         updated_at = statement_timestamp()
@@ -207,11 +206,10 @@ dropped_caches AS (
         user_id,
         audio_chunk
     )
-    SELECT
+    SELECT DISTINCT
         :user_id::uuid,
         1
     FROM changed
-    LIMIT 1
     ON CONFLICT (user_id) DO UPDATE SET
         audio_chunk = g.audio_chunk + 1,
         updated_at = statement_timestamp()
@@ -239,11 +237,10 @@ dropped_caches AS (
         user_id,
         audio_chunk
     )
-    SELECT
+    SELECT DISTINCT
         :user_id::uuid,
         1
     FROM changed
-    LIMIT 1
     ON CONFLICT (user_id) DO UPDATE SET
         audio_chunk = g.audio_chunk + 1,
         updated_at = statement_timestamp()
@@ -381,11 +378,10 @@ dropped_caches AS (
         user_id,
         audio_chunk
     )
-    SELECT
+    SELECT DISTINCT
         :user_id::uuid,
         1
     FROM changed
-    LIMIT 1
     ON CONFLICT (user_id) DO UPDATE SET
         audio_chunk = g.audio_chunk + 1,
         updated_at = statement_timestamp()
@@ -474,11 +470,10 @@ dropped_caches AS (
         user_id,
         audio_chunk
     )
-    SELECT
+    SELECT DISTINCT
         :user_id::uuid,
         1
     FROM changed
-    LIMIT 1
     ON CONFLICT (user_id) DO UPDATE SET
         audio_chunk = g.audio_chunk + 1,
         updated_at = statement_timestamp()
@@ -558,11 +553,10 @@ dropped_caches AS (
         user_id,
         audio_chunk
     )
-    SELECT
+    SELECT DISTINCT
         :user_id::uuid,
         1
     FROM changed
-    LIMIT 1
     ON CONFLICT (user_id) DO UPDATE SET
         audio_chunk = g.audio_chunk + 1,
         updated_at = statement_timestamp()

@@ -96,7 +96,7 @@ def test_every_method_of_the_caches_has_a_case() -> None:
     # What is put is one's own, which is tried by itself.
     assert methods - {"put", "put_many"} == TABLE_CALLS.keys()
     assert public_methods(CacheRepository) == (
-        REPOSITORY_CALLS.keys() | {"statistics"} | {kind.name for kind in KINDS}
+        REPOSITORY_CALLS.keys() | {"outdate", "statistics"} | {kind.name for kind in KINDS}
     )
 
 

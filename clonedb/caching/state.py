@@ -1,0 +1,175 @@
+"""What the users of one cache share in a process."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from typing import Any, Final, Generic, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from clonedb.caching.figures import CacheFigures, Counters
+from clonedb.caching.flights import Flight
+from clonedb.caching.guard import Guard
+from clonedb.caching.keys import CacheKey
+from clonedb.caching.kinds import Kind
+from clonedb.caching.memory import OVERHEAD_BYTES, Memory, Place, Remembered
+from clonedb.caching.policy import CachePolicy
+from clonedb.caching.table import Found, Table
+from clonedb.notifications import Notifications
+
+K = TypeVar("K", bound=CacheKey)
+V = TypeVar("V", bound=msgspec.Struct)
+
+
+# After so many stored values a process removes some expired ones.
+STORED_BETWEEN: Final = 100
+
+
+class Background:
+    """Work that nobody waits for, and whose failure is nobody's."""
+
+    __slots__ = ("_tasks",)
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.get_running_loop().create_task(work)
+        self.watch(task)
+        return task
+
+    def watch(self, task: asyncio.Task[Any]) -> None:
+        """Let `cancel` end a task too, and its failure be seen."""
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    async def cancel(self) -> None:
+        """End it all; returns when it has ended."""
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen
+
+
+class CacheState(Generic[K, V]):
+    """One cache in a process: its memory, its table, and what is under way."""
+
+    __slots__ = (
+        "_notifications",
+        "_random",
+        "_stored",
+        "_tidy",
+        "background",
+        "clock",
+        "counters",
+        "flights",
+        "kind",
+        "memory",
+        "policy",
+        "refreshing",
+        "table",
+        "used",
+    )
+
+    def __init__(
+        self,
+        kind: Kind[K, V],
+        policy: CachePolicy,
+        *,
+        notifications: Notifications,
+        guard: Guard,
+        background: Background,
+        tidy: Callable[[], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self.kind = kind
+        self.policy = policy
+        self.clock = clock
+        self.background = background
+        self.counters = Counters()
+        self.table = Table(kind, guard, self.counters)
+        self.memory = Memory(entries=policy.memory_entries, bytes=policy.memory_bytes)
+        self.flights: dict[Place, Flight[V]] = {}
+        self.refreshing: set[Place] = set()
+        self.used: list[Remembered] = []  # entries with hits that are not recorded yet
+        self._stored = 0  # values, since expired ones were last removed
+        self._tidy = tidy
+        self._notifications = notifications
+        self._random = random.Random()  # noqa: S311 - when a value expires is no secret
+
+    @property
+    def ttl(self) -> timedelta:
+        """How long a value lives whose caller says nothing."""
+        return self.policy.ttl or self.kind.ttl
+
+    def jittered(self, ttl: timedelta) -> timedelta:
+        """A little less than that, each time by another part."""
+        return ttl * (1 - self.policy.jitter * self._random.random())
+
+    def count_stored(self) -> None:
+        """Note a stored value; now and then some that have expired are removed for it."""
+        self._stored += 1
+        if self._stored >= STORED_BETWEEN:
+            self._stored = 0
+            self._tidy()
+
+    def is_usable(self, entry: Remembered) -> bool:
+        """Whether what is remembered may be used now."""
+        now = self.clock()
+        return now < entry.fresh_until and now < self._notifications.trusted_until
+
+    def count_hit(self, entry: Remembered) -> None:
+        """Note a use of an entry, to be recorded in the database later."""
+        if not entry.hits:
+            self.used.append(entry)
+        entry.hits += 1
+
+    def remember(
+        self,
+        place: Place,
+        found: Found,
+        *,
+        user_id: UUID | None,
+        digest: bytes,
+        asked: float,
+        ttl: timedelta,
+        buckets: tuple[str, ...],
+        drops: int,
+    ) -> Remembered:
+        """An entry of what was found or made, kept in memory if it may be."""
+        policy = self.policy
+        weight = OVERHEAD_BYTES
+        if found.value is not None:
+            weight += self.kind.weight(found.value)
+        expires_at = asked + found.remaining
+        entry = Remembered(
+            found.value,
+            user_id=user_id,
+            digest=digest,
+            shared=found.shared,
+            fresh_until=min(expires_at, asked + policy.memory_ttl.total_seconds()),
+            refresh_at=expires_at - policy.refresh_ahead * ttl.total_seconds(),
+            weight=weight,
+            buckets=buckets,
+        )
+        if found.remaining > 0:
+            self.memory.remember(place, entry, drops)
+        return entry
+
+    def figures(self) -> CacheFigures:
+        return CacheFigures(
+            cache=self.kind.name,
+            **msgspec.structs.asdict(self.counters),
+            memory_entries=len(self.memory),
+            memory_bytes=self.memory.bytes,
+            memory_evictions=self.memory.evictions,
+        )
