@@ -127,7 +127,7 @@ VECTOR_SEARCH: Final = Kind(
     values=VectorSearch,
     ttl=VECTOR_SEARCH_TTL,
     columns=_search_columns,
-    value=lambda results, document_ids: VectorSearch(results, tuple(document_ids)),
+    value=VectorSearch.stored,
     weight=lambda value: len(value.encoded) + 16 * len(value.document_ids),
 )
 LLM_RESPONSE: Final = Kind(

@@ -39,8 +39,9 @@ class Embedding(msgspec.Struct, frozen=True):
 class VectorSearch(msgspec.Struct, frozen=True):
     """What a search found; `VectorSearch.of(results, document_ids)` makes one.
 
-    `encoded` is the results' JSON; `results` decodes it for each caller, so that none changes what
-    another sees.
+    `encoded` is the results' JSON, with the keys of objects in order, so that it is the same before
+    and after it was stored; `results` decodes it for each caller, so that none changes what another
+    sees.
     """
 
     encoded: str
@@ -49,7 +50,13 @@ class VectorSearch(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, results: SearchResults, document_ids: Iterable[UUID] = ()) -> Self:
         """InvalidInput for results that JSON does not have, or of more than 2 MiB."""
-        return cls(encode_results(results), tuple(document_ids))
+        encode_results(results)
+        return cls(_in_order(results), tuple(document_ids))
+
+    @classmethod
+    def stored(cls, results: str, document_ids: Iterable[UUID]) -> Self:
+        """What the table holds: jsonb has an order of keys of its own."""
+        return cls(_in_order(msgspec.json.decode(results)), tuple(document_ids))
 
     @property
     def results(self) -> SearchResults:
@@ -69,3 +76,7 @@ class AudioChunk(msgspec.Struct, frozen=True):
 
     audio: bytes
     duration_ms: int
+
+
+def _in_order(results: Any) -> str:
+    return msgspec.json.encode(results, order="deterministic").decode()
