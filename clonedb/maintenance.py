@@ -1,4 +1,4 @@
-"""Upkeep: what may be removed at any time, in batches that disturb nobody.
+"""Upkeep: what may be removed at any time, in batches that disturb nobody; and the audit's seals.
 
 It may run twice at once and be killed at any point: every batch is a transaction of its own, skips
 rows that somebody else has, and removes nothing that anybody can still read.
@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from clonedb.audit import seal
 from clonedb.database import Database
 from clonedb.errors import InvalidInput
 
@@ -25,11 +26,13 @@ WINDOWS_KEPT: Final = timedelta(days=31)
 
 
 class UpkeepStep(msgspec.Struct, frozen=True):
-    """What one step has removed (or, of `shared_embeddings`, made), and how long it took."""
+    """What one step has removed (shared, of `shared_embeddings`; sealed, of `audit_entries`), and
+    how long it took. `last_seal` is of the last: `number:digest`, to be kept elsewhere."""
 
     step: str
     rows: int
     seconds: float
+    last_seal: str | None = None
 
 
 async def maintain(
@@ -42,7 +45,8 @@ async def maintain(
 
     Removes expired cache entries and what is beyond a cache's budget, leases that are over, idle
     rate limit buckets, and counts of minutes older than `keep_windows`. With `share_embeddings`,
-    embeddings that so many users hold are shared first (see `share_common_embeddings`).
+    embeddings that so many users hold are shared first (see `share_common_embeddings`). Then the
+    audit log is sealed.
     """
     if keep_windows < timedelta(0):
         raise InvalidInput(f"keep_windows is not negative: {keep_windows}")
@@ -82,6 +86,13 @@ async def maintain(
         started = time.perf_counter()
         rows = await step()
         yield UpkeepStep(name, rows, time.perf_counter() - started)
+    started = time.perf_counter()
+    rows = 0
+    async for cut in seal(worker):
+        rows += cut.entry_count
+    last = await worker.audit_seals.find_last()
+    seconds = time.perf_counter() - started
+    yield UpkeepStep("audit_entries", rows, seconds, None if last is None else str(last))
 
 
 async def _trim(worker: Database) -> int:

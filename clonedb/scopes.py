@@ -14,6 +14,7 @@ from uuid import UUID
 from clonedb import queries
 from clonedb.ids import check_id
 from clonedb.repositories.audit_logs import AuditLogRepository, SystemAuditLogRepository
+from clonedb.repositories.audit_seals import AuditSealRepository
 from clonedb.repositories.caches import CacheRepository, SystemCacheRepository
 from clonedb.repositories.conversation_sessions import ConversationSessionRepository
 from clonedb.repositories.daily_usage import DailyQuotaRepository, DailyUsageRepository
@@ -127,6 +128,11 @@ class DatabaseScope(Scope):
     def audit_logs(self) -> SystemAuditLogRepository:
         """Entries about everybody for the worker login; the app login appends of the unknown."""
         return SystemAuditLogRepository(self)
+
+    @property
+    def audit_seals(self) -> AuditSealRepository:
+        """The seals of the audit log; see `clonedb.audit`."""
+        return AuditSealRepository(self)
 
     @property
     def caches(self) -> SystemCacheRepository:

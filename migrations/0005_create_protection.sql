@@ -81,12 +81,13 @@ BEGIN
             'USING (subject_ref = (SELECT clonedb.living_subject_ref()))',
             p_table
         );
-        -- Unknown is NULL: a sign-up or a failed login is recorded before there is a context.
+        -- Unknown is NULL: a failed login is recorded before there is a context. Whoever is on
+        -- record as a subject is so as the actor too: nobody's own deed looks like the system's.
         EXECUTE format(
             'CREATE POLICY own_or_unknown_to_append ON %s FOR INSERT TO clonedb_app '
             'WITH CHECK ('
             '(subject_ref IS NULL OR subject_ref = (SELECT clonedb.living_subject_ref())) '
-            'AND (actor_ref IS NULL OR actor_ref = (SELECT clonedb.living_subject_ref())))',
+            'AND actor_ref IS NOT DISTINCT FROM subject_ref)',
             p_table
         );
     ELSE

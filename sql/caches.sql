@@ -99,20 +99,42 @@ SELECT
 
 -- name: put_budget(cache, maximum_entries)^
 -- Sets how many entries of everybody a cache may hold; the worker login alone may.
-INSERT INTO clonedb.cache_budgets AS b (
-    cache,
-    maximum_entries
+WITH stored AS (
+    INSERT INTO clonedb.cache_budgets AS b (
+        cache,
+        maximum_entries
+    )
+    VALUES (
+        :cache::text,
+        :maximum_entries::bigint
+    )
+    ON CONFLICT (cache) DO UPDATE SET
+        maximum_entries = excluded.maximum_entries,
+        updated_at = statement_timestamp()
+    RETURNING
+        b.cache,
+        b.maximum_entries
+),
+audited AS (
+    INSERT INTO clonedb.audit_logs (
+        actor_ref,
+        subject_ref,
+        action,
+        resource,
+        result
+    )
+    SELECT
+        NULL::uuid,
+        NULL::uuid,
+        'cache_budget.put',
+        'cache_budgets',
+        'success'
+    FROM stored
 )
-VALUES (
-    :cache::text,
-    :maximum_entries::bigint
-)
-ON CONFLICT (cache) DO UPDATE SET
-    maximum_entries = excluded.maximum_entries,
-    updated_at = statement_timestamp()
-RETURNING
-    b.cache,
-    b.maximum_entries;
+SELECT
+    stored.cache,
+    stored.maximum_entries
+FROM stored;
 
 -- name: record_use(caches, memory_hits, database_hits, stale_hits, misses, fills, failures)!
 -- Adds what a process has counted to the present hour, an array position for each cache.

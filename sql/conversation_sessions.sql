@@ -18,98 +18,197 @@ WHERE s.user_id = :user_id::uuid
 
 -- name: create(user_id, id, started_at, llm_provider, tts_provider, voice_model_id, face_model_id)^
 -- Stores a session, or returns the one already stored under the same id.
-INSERT INTO clonedb.conversation_sessions AS s (
-    user_id,
-    id,
-    started_at,
-    llm_provider,
-    tts_provider,
-    voice_model_id,
-    face_model_id
+WITH stored AS (
+    INSERT INTO clonedb.conversation_sessions AS s (
+        user_id,
+        id,
+        started_at,
+        llm_provider,
+        tts_provider,
+        voice_model_id,
+        face_model_id
+    )
+    VALUES (
+        :user_id::uuid,
+        coalesce(:id::uuid, clonedb.uuid_v7()),
+        coalesce(:started_at::timestamptz, statement_timestamp()),
+        :llm_provider::text,
+        :tts_provider::text,
+        :voice_model_id::uuid,
+        :face_model_id::uuid
+    )
+    ON CONFLICT (user_id, id) DO UPDATE SET id = excluded.id
+    RETURNING
+        s.id,
+        s.started_at,
+        s.ended_at,
+        s.state,
+        s.llm_provider,
+        s.tts_provider,
+        s.voice_model_id,
+        s.face_model_id,
+        s.total_turns,
+        s.total_latency_ms,
+        s.average_latency_ms,
+        s.total_cost,
+        s.created_at,
+        s.updated_at,
+        s.deleted_at,
+        (s.xmax = 0) AS created
+),
+audited AS (
+    INSERT INTO clonedb.audit_logs (
+        actor_ref,
+        subject_ref,
+        action,
+        resource,
+        result
+    )
+    SELECT
+        clonedb.acting_ref(u.subject_ref),
+        u.subject_ref,
+        'session.start',
+        'conversation_sessions/' || stored.id,
+        'success'
+    FROM stored
+    INNER JOIN clonedb.users AS u ON u.id = :user_id::uuid
+    WHERE stored.created
 )
-VALUES (
-    :user_id::uuid,
-    coalesce(:id::uuid, clonedb.uuid_v7()),
-    coalesce(:started_at::timestamptz, statement_timestamp()),
-    :llm_provider::text,
-    :tts_provider::text,
-    :voice_model_id::uuid,
-    :face_model_id::uuid
-)
-ON CONFLICT (user_id, id) DO UPDATE SET id = excluded.id
-RETURNING
-    s.id,
-    s.started_at,
-    s.ended_at,
-    s.state,
-    s.llm_provider,
-    s.tts_provider,
-    s.voice_model_id,
-    s.face_model_id,
-    s.total_turns,
-    s.total_latency_ms,
-    s.average_latency_ms,
-    s.total_cost,
-    s.created_at,
-    s.updated_at,
-    s.deleted_at;
+SELECT
+    stored.id,
+    stored.started_at,
+    stored.ended_at,
+    stored.state,
+    stored.llm_provider,
+    stored.tts_provider,
+    stored.voice_model_id,
+    stored.face_model_id,
+    stored.total_turns,
+    stored.total_latency_ms,
+    stored.average_latency_ms,
+    stored.total_cost,
+    stored.created_at,
+    stored.updated_at,
+    stored.deleted_at
+FROM stored;
 
 -- name: create_many(user_id, rows)
 -- Stores many sessions from one array of JSON objects; those already stored come back as they are.
-INSERT INTO clonedb.conversation_sessions AS s (
-    user_id,
-    id,
-    started_at,
-    llm_provider,
-    tts_provider,
-    voice_model_id,
-    face_model_id
+WITH stored AS (
+    INSERT INTO clonedb.conversation_sessions AS s (
+        user_id,
+        id,
+        started_at,
+        llm_provider,
+        tts_provider,
+        voice_model_id,
+        face_model_id
+    )
+    SELECT
+        :user_id::uuid,
+        coalesce(given.id, clonedb.uuid_v7()),
+        coalesce(given.started_at, statement_timestamp()),
+        given.llm_provider,
+        given.tts_provider,
+        given.voice_model_id,
+        given.face_model_id
+    FROM json_to_recordset(:rows::json) AS given (
+        id uuid,
+        started_at timestamptz,
+        llm_provider text,
+        tts_provider text,
+        voice_model_id uuid,
+        face_model_id uuid
+    )
+    ORDER BY given.id
+    ON CONFLICT (user_id, id) DO UPDATE SET id = excluded.id
+    RETURNING
+        s.id,
+        s.started_at,
+        s.ended_at,
+        s.state,
+        s.llm_provider,
+        s.tts_provider,
+        s.voice_model_id,
+        s.face_model_id,
+        s.total_turns,
+        s.total_latency_ms,
+        s.average_latency_ms,
+        s.total_cost,
+        s.created_at,
+        s.updated_at,
+        s.deleted_at,
+        (s.xmax = 0) AS created
+),
+audited AS (
+    INSERT INTO clonedb.audit_logs (
+        actor_ref,
+        subject_ref,
+        action,
+        resource,
+        result
+    )
+    SELECT
+        clonedb.acting_ref(u.subject_ref),
+        u.subject_ref,
+        'session.start',
+        'conversation_sessions/' || stored.id,
+        'success'
+    FROM stored
+    INNER JOIN clonedb.users AS u ON u.id = :user_id::uuid
+    WHERE stored.created
 )
 SELECT
-    :user_id::uuid,
-    coalesce(given.id, clonedb.uuid_v7()),
-    coalesce(given.started_at, statement_timestamp()),
-    given.llm_provider,
-    given.tts_provider,
-    given.voice_model_id,
-    given.face_model_id
-FROM json_to_recordset(:rows::json) AS given (
-    id uuid,
-    started_at timestamptz,
-    llm_provider text,
-    tts_provider text,
-    voice_model_id uuid,
-    face_model_id uuid
-)
-ORDER BY given.id
-ON CONFLICT (user_id, id) DO UPDATE SET id = excluded.id
-RETURNING
-    s.id,
-    s.started_at,
-    s.ended_at,
-    s.state,
-    s.llm_provider,
-    s.tts_provider,
-    s.voice_model_id,
-    s.face_model_id,
-    s.total_turns,
-    s.total_latency_ms,
-    s.average_latency_ms,
-    s.total_cost,
-    s.created_at,
-    s.updated_at,
-    s.deleted_at;
+    stored.id,
+    stored.started_at,
+    stored.ended_at,
+    stored.state,
+    stored.llm_provider,
+    stored.tts_provider,
+    stored.voice_model_id,
+    stored.face_model_id,
+    stored.total_turns,
+    stored.total_latency_ms,
+    stored.average_latency_ms,
+    stored.total_cost,
+    stored.created_at,
+    stored.updated_at,
+    stored.deleted_at
+FROM stored;
 
 -- name: delete(user_id, id)$
 -- Hides a living session, and with it its turns.
-UPDATE clonedb.conversation_sessions AS s
-SET
-    deleted_at = statement_timestamp(),
-    updated_at = statement_timestamp()
-WHERE s.user_id = :user_id::uuid
-    AND s.id = :id::uuid
-    AND s.deleted_at IS NULL
-RETURNING s.deleted_at;
+WITH changed AS (
+    UPDATE clonedb.conversation_sessions AS s
+    SET
+        deleted_at = statement_timestamp(),
+        updated_at = statement_timestamp()
+    WHERE s.user_id = :user_id::uuid
+        AND s.id = :id::uuid
+        AND s.deleted_at IS NULL
+    RETURNING
+        s.deleted_at,
+        s.id
+),
+audited AS (
+    INSERT INTO clonedb.audit_logs (
+        actor_ref,
+        subject_ref,
+        action,
+        resource,
+        result
+    )
+    SELECT
+        clonedb.acting_ref(u.subject_ref),
+        u.subject_ref,
+        'session.delete',
+        'conversation_sessions/' || changed.id,
+        'success'
+    FROM changed
+    INNER JOIN clonedb.users AS u ON u.id = :user_id::uuid
+)
+SELECT changed.deleted_at
+FROM changed;
 
 -- name: end(user_id, id, ended_at)^
 -- Ends a living session once: idle, with its end; a second call changes nothing.
@@ -160,9 +259,27 @@ changed AS (
         AND s.id = locked.id
         AND verdict.outcome = 'ended'
     RETURNING
+        s.id,
         s.ended_at,
         s.state,
         s.updated_at
+),
+audited AS (
+    INSERT INTO clonedb.audit_logs (
+        actor_ref,
+        subject_ref,
+        action,
+        resource,
+        result
+    )
+    SELECT
+        clonedb.acting_ref(u.subject_ref),
+        u.subject_ref,
+        'session.end',
+        'conversation_sessions/' || changed.id,
+        'success'
+    FROM changed
+    INNER JOIN clonedb.users AS u ON u.id = :user_id::uuid
 )
 SELECT
     coalesce(verdict.outcome, 'no_session') AS outcome,
@@ -186,7 +303,7 @@ LEFT JOIN locked ON true
 LEFT JOIN verdict ON true
 LEFT JOIN changed ON true;
 
--- name: end_many(user_id, rows)!
+-- name: end_many(user_id, rows)
 -- Ends many living sessions from one array of JSON objects with id and ended_at; ended ones stay.
 WITH given AS (
     SELECT
@@ -208,16 +325,38 @@ locked AS (
         AND s.deleted_at IS NULL
     ORDER BY s.id
     FOR NO KEY UPDATE
+),
+changed AS (
+    UPDATE clonedb.conversation_sessions AS s
+    SET
+        state = 'idle',
+        ended_at = coalesce(given.ended_at, greatest(statement_timestamp(), locked.started_at)),
+        updated_at = statement_timestamp()
+    FROM given
+    INNER JOIN locked ON locked.id = given.id
+    WHERE s.user_id = :user_id::uuid
+        AND s.id = locked.id
+    RETURNING s.id
+),
+audited AS (
+    INSERT INTO clonedb.audit_logs (
+        actor_ref,
+        subject_ref,
+        action,
+        resource,
+        result
+    )
+    SELECT
+        clonedb.acting_ref(u.subject_ref),
+        u.subject_ref,
+        'session.end',
+        'conversation_sessions/' || changed.id,
+        'success'
+    FROM changed
+    INNER JOIN clonedb.users AS u ON u.id = :user_id::uuid
 )
-UPDATE clonedb.conversation_sessions AS s
-SET
-    state = 'idle',
-    ended_at = coalesce(given.ended_at, greatest(statement_timestamp(), locked.started_at)),
-    updated_at = statement_timestamp()
-FROM given
-INNER JOIN locked ON locked.id = given.id
-WHERE s.user_id = :user_id::uuid
-    AND s.id = locked.id;
+SELECT changed.id
+FROM changed;
 
 -- name: exists(user_id, state, llm_provider, started_from, started_before)$
 -- Whether any of a user's sessions matches.
@@ -440,43 +579,104 @@ ORDER BY turn_number ASC NULLS FIRST;
 
 -- name: hard_delete(user_id, id)$
 -- Removes a session, living or deleted, and its turns.
-DELETE FROM clonedb.conversation_sessions AS s
-WHERE s.user_id = :user_id::uuid
-    AND s.id = :id::uuid
-RETURNING s.id;
+WITH changed AS (
+    DELETE FROM clonedb.conversation_sessions AS s
+    WHERE s.user_id = :user_id::uuid
+        AND s.id = :id::uuid
+    RETURNING s.id
+),
+audited AS (
+    INSERT INTO clonedb.audit_logs (
+        actor_ref,
+        subject_ref,
+        action,
+        resource,
+        result
+    )
+    SELECT
+        clonedb.acting_ref(u.subject_ref),
+        u.subject_ref,
+        'session.erase',
+        'conversation_sessions/' || changed.id,
+        'success'
+    FROM changed
+    INNER JOIN clonedb.users AS u ON u.id = :user_id::uuid
+)
+SELECT changed.id
+FROM changed;
 
 -- name: restore(user_id, id)^
 -- Brings a deleted session back; one that is not deleted stays as it is.
 WITH locked AS (
-    SELECT s.id
+    SELECT
+        s.id,
+        s.deleted_at
     FROM clonedb.conversation_sessions AS s
     WHERE s.user_id = :user_id::uuid
         AND s.id = :id::uuid
     FOR NO KEY UPDATE
+),
+changed AS (
+    UPDATE clonedb.conversation_sessions AS s
+    SET
+        deleted_at = NULL,
+        updated_at = CASE WHEN s.deleted_at IS NULL THEN s.updated_at ELSE statement_timestamp() END
+    FROM locked
+    WHERE s.user_id = :user_id::uuid
+        AND s.id = locked.id
+    RETURNING
+        s.id,
+        s.started_at,
+        s.ended_at,
+        s.state,
+        s.llm_provider,
+        s.tts_provider,
+        s.voice_model_id,
+        s.face_model_id,
+        s.total_turns,
+        s.total_latency_ms,
+        s.average_latency_ms,
+        s.total_cost,
+        s.created_at,
+        s.updated_at,
+        s.deleted_at
+),
+audited AS (
+    INSERT INTO clonedb.audit_logs (
+        actor_ref,
+        subject_ref,
+        action,
+        resource,
+        result
+    )
+    SELECT
+        clonedb.acting_ref(u.subject_ref),
+        u.subject_ref,
+        'session.restore',
+        'conversation_sessions/' || changed.id,
+        'success'
+    FROM changed
+    INNER JOIN locked ON locked.id = changed.id
+    INNER JOIN clonedb.users AS u ON u.id = :user_id::uuid
+    WHERE locked.deleted_at IS NOT NULL
 )
-UPDATE clonedb.conversation_sessions AS s
-SET
-    deleted_at = NULL,
-    updated_at = CASE WHEN s.deleted_at IS NULL THEN s.updated_at ELSE statement_timestamp() END
-FROM locked
-WHERE s.user_id = :user_id::uuid
-    AND s.id = locked.id
-RETURNING
-    s.id,
-    s.started_at,
-    s.ended_at,
-    s.state,
-    s.llm_provider,
-    s.tts_provider,
-    s.voice_model_id,
-    s.face_model_id,
-    s.total_turns,
-    s.total_latency_ms,
-    s.average_latency_ms,
-    s.total_cost,
-    s.created_at,
-    s.updated_at,
-    s.deleted_at;
+SELECT
+    changed.id,
+    changed.started_at,
+    changed.ended_at,
+    changed.state,
+    changed.llm_provider,
+    changed.tts_provider,
+    changed.voice_model_id,
+    changed.face_model_id,
+    changed.total_turns,
+    changed.total_latency_ms,
+    changed.average_latency_ms,
+    changed.total_cost,
+    changed.created_at,
+    changed.updated_at,
+    changed.deleted_at
+FROM changed;
 
 -- name: statistics(user_id, started_from, started_before)^
 -- What a user's sessions add up to.

@@ -51,17 +51,41 @@ WHERE d.ctid = ANY(
 
 -- name: put_quota(tier, conversation_seconds)^
 -- Stores the quota of a tier, or changes it.
-INSERT INTO clonedb.daily_quotas AS q (tier, conversation_seconds)
-VALUES (:tier::text, :conversation_seconds::numeric)
-ON CONFLICT (tier) DO UPDATE
-SET
-    conversation_seconds = excluded.conversation_seconds,
-    updated_at = statement_timestamp()
-RETURNING
-    q.tier,
-    q.conversation_seconds,
-    q.created_at,
-    q.updated_at;
+WITH stored AS (
+    INSERT INTO clonedb.daily_quotas AS q (tier, conversation_seconds)
+    VALUES (:tier::text, :conversation_seconds::numeric)
+    ON CONFLICT (tier) DO UPDATE
+    SET
+        conversation_seconds = excluded.conversation_seconds,
+        updated_at = statement_timestamp()
+    RETURNING
+        q.tier,
+        q.conversation_seconds,
+        q.created_at,
+        q.updated_at
+),
+audited AS (
+    INSERT INTO clonedb.audit_logs (
+        actor_ref,
+        subject_ref,
+        action,
+        resource,
+        result
+    )
+    SELECT
+        NULL::uuid,
+        NULL::uuid,
+        'daily_quota.put',
+        'daily_quotas',
+        'success'
+    FROM stored
+)
+SELECT
+    stored.tier,
+    stored.conversation_seconds,
+    stored.created_at,
+    stored.updated_at
+FROM stored;
 
 -- name: today(user_id)^
 -- What a living user has used today, beside the quota.

@@ -59,8 +59,26 @@ activated AS (
         -- Counting them makes the others inactive first.
         AND (SELECT count(*) FROM deactivated) >= 0
     RETURNING
+        f.id,
         f.is_active,
         f.updated_at
+),
+audited AS (
+    INSERT INTO clonedb.audit_logs (
+        actor_ref,
+        subject_ref,
+        action,
+        resource,
+        result
+    )
+    SELECT
+        clonedb.acting_ref(u.subject_ref),
+        u.subject_ref,
+        'face_model.activate',
+        'face_models/' || activated.id,
+        'success'
+    FROM activated
+    INNER JOIN clonedb.users AS u ON u.id = :user_id::uuid
 )
 SELECT
     wanted.id,
@@ -88,94 +106,202 @@ WHERE f.user_id = :user_id::uuid
 
 -- name: create(user_id, id, model_path, resolution, quality_score, metadata)^
 -- Stores an inactive model, or returns the one already stored under the same id.
-INSERT INTO clonedb.face_models AS f (
-    user_id,
-    id,
-    model_path,
-    resolution,
-    quality_score,
-    metadata
+WITH stored AS (
+    INSERT INTO clonedb.face_models AS f (
+        user_id,
+        id,
+        model_path,
+        resolution,
+        quality_score,
+        metadata
+    )
+    VALUES (
+        :user_id::uuid,
+        coalesce(:id::uuid, clonedb.uuid_v7()),
+        :model_path::text,
+        :resolution::jsonb,
+        :quality_score::double precision,
+        :metadata::jsonb
+    )
+    ON CONFLICT (user_id, id) DO UPDATE SET id = excluded.id
+    RETURNING
+        f.id,
+        f.model_path,
+        f.resolution,
+        f.quality_score,
+        f.is_active,
+        f.metadata,
+        f.created_at,
+        f.updated_at,
+        f.deleted_at,
+        (f.xmax = 0) AS created
+),
+audited AS (
+    INSERT INTO clonedb.audit_logs (
+        actor_ref,
+        subject_ref,
+        action,
+        resource,
+        result
+    )
+    SELECT
+        clonedb.acting_ref(u.subject_ref),
+        u.subject_ref,
+        'face_model.create',
+        'face_models/' || stored.id,
+        'success'
+    FROM stored
+    INNER JOIN clonedb.users AS u ON u.id = :user_id::uuid
+    WHERE stored.created
 )
-VALUES (
-    :user_id::uuid,
-    coalesce(:id::uuid, clonedb.uuid_v7()),
-    :model_path::text,
-    :resolution::jsonb,
-    :quality_score::double precision,
-    :metadata::jsonb
-)
-ON CONFLICT (user_id, id) DO UPDATE SET id = excluded.id
-RETURNING
-    f.id,
-    f.model_path,
-    f.resolution,
-    f.quality_score,
-    f.is_active,
-    f.metadata,
-    f.created_at,
-    f.updated_at,
-    f.deleted_at;
+SELECT
+    stored.id,
+    stored.model_path,
+    stored.resolution,
+    stored.quality_score,
+    stored.is_active,
+    stored.metadata,
+    stored.created_at,
+    stored.updated_at,
+    stored.deleted_at
+FROM stored;
 
 -- name: create_many(user_id, rows)
 -- Stores many models from one array of JSON objects; those already stored come back as they are.
-INSERT INTO clonedb.face_models AS f (
-    user_id,
-    id,
-    model_path,
-    resolution,
-    quality_score,
-    metadata
+WITH stored AS (
+    INSERT INTO clonedb.face_models AS f (
+        user_id,
+        id,
+        model_path,
+        resolution,
+        quality_score,
+        metadata
+    )
+    SELECT
+        :user_id::uuid,
+        coalesce(given.id, clonedb.uuid_v7()),
+        given.model_path,
+        given.resolution,
+        given.quality_score,
+        given.metadata
+    FROM json_to_recordset(:rows::json) AS given (
+        id uuid,
+        model_path text,
+        resolution jsonb,
+        quality_score double precision,
+        metadata jsonb
+    )
+    ORDER BY given.id
+    ON CONFLICT (user_id, id) DO UPDATE SET id = excluded.id
+    RETURNING
+        f.id,
+        f.model_path,
+        f.resolution,
+        f.quality_score,
+        f.is_active,
+        f.metadata,
+        f.created_at,
+        f.updated_at,
+        f.deleted_at,
+        (f.xmax = 0) AS created
+),
+audited AS (
+    INSERT INTO clonedb.audit_logs (
+        actor_ref,
+        subject_ref,
+        action,
+        resource,
+        result
+    )
+    SELECT
+        clonedb.acting_ref(u.subject_ref),
+        u.subject_ref,
+        'face_model.create',
+        'face_models/' || stored.id,
+        'success'
+    FROM stored
+    INNER JOIN clonedb.users AS u ON u.id = :user_id::uuid
+    WHERE stored.created
 )
 SELECT
-    :user_id::uuid,
-    coalesce(given.id, clonedb.uuid_v7()),
-    given.model_path,
-    given.resolution,
-    given.quality_score,
-    given.metadata
-FROM json_to_recordset(:rows::json) AS given (
-    id uuid,
-    model_path text,
-    resolution jsonb,
-    quality_score double precision,
-    metadata jsonb
-)
-ORDER BY given.id
-ON CONFLICT (user_id, id) DO UPDATE SET id = excluded.id
-RETURNING
-    f.id,
-    f.model_path,
-    f.resolution,
-    f.quality_score,
-    f.is_active,
-    f.metadata,
-    f.created_at,
-    f.updated_at,
-    f.deleted_at;
+    stored.id,
+    stored.model_path,
+    stored.resolution,
+    stored.quality_score,
+    stored.is_active,
+    stored.metadata,
+    stored.created_at,
+    stored.updated_at,
+    stored.deleted_at
+FROM stored;
 
 -- name: deactivate(user_id)$
 -- Leaves a user without an active model.
-UPDATE clonedb.face_models AS f
-SET
-    is_active = false,
-    updated_at = statement_timestamp()
-WHERE f.user_id = :user_id::uuid
-    AND f.is_active
-    AND f.deleted_at IS NULL
-RETURNING f.id;
+WITH changed AS (
+    UPDATE clonedb.face_models AS f
+    SET
+        is_active = false,
+        updated_at = statement_timestamp()
+    WHERE f.user_id = :user_id::uuid
+        AND f.is_active
+        AND f.deleted_at IS NULL
+    RETURNING f.id
+),
+audited AS (
+    INSERT INTO clonedb.audit_logs (
+        actor_ref,
+        subject_ref,
+        action,
+        resource,
+        result
+    )
+    SELECT
+        clonedb.acting_ref(u.subject_ref),
+        u.subject_ref,
+        'face_model.deactivate',
+        'face_models/' || changed.id,
+        'success'
+    FROM changed
+    INNER JOIN clonedb.users AS u ON u.id = :user_id::uuid
+)
+SELECT changed.id
+FROM changed;
 
 -- name: delete(user_id, id)$
 -- Hides a living model, which is active no more.
 -- Restored as the active one it could stand beside another.
-UPDATE clonedb.face_models AS f
-SET
-    deleted_at = statement_timestamp(),
-    updated_at = statement_timestamp(),
-    is_active = false
-WHERE f.user_id = :user_id::uuid
-    AND f.id = :id::uuid
-    AND f.deleted_at IS NULL
-RETURNING f.deleted_at;
+WITH changed AS (
+    UPDATE clonedb.face_models AS f
+    SET
+        deleted_at = statement_timestamp(),
+        updated_at = statement_timestamp(),
+        is_active = false
+    WHERE f.user_id = :user_id::uuid
+        AND f.id = :id::uuid
+        AND f.deleted_at IS NULL
+    RETURNING
+        f.deleted_at,
+        f.id
+),
+audited AS (
+    INSERT INTO clonedb.audit_logs (
+        actor_ref,
+        subject_ref,
+        action,
+        resource,
+        result
+    )
+    SELECT
+        clonedb.acting_ref(u.subject_ref),
+        u.subject_ref,
+        'face_model.delete',
+        'face_models/' || changed.id,
+        'success'
+    FROM changed
+    INNER JOIN clonedb.users AS u ON u.id = :user_id::uuid
+)
+SELECT changed.deleted_at
+FROM changed;
 
 -- name: exists(user_id, quality_from, quality_to)$
 -- Whether any of a user's models matches.
@@ -280,75 +406,160 @@ cleared AS (
         AND s.id = referring.id
         AND s.face_model_id = :id::uuid
     RETURNING s.id
+),
+changed AS (
+    DELETE FROM clonedb.face_models AS f
+    WHERE f.user_id = :user_id::uuid
+        AND f.id = :id::uuid
+        -- Counting them locks and clears the sessions first.
+        AND (SELECT count(*) FROM cleared) >= 0
+    RETURNING f.id
+),
+audited AS (
+    INSERT INTO clonedb.audit_logs (
+        actor_ref,
+        subject_ref,
+        action,
+        resource,
+        result
+    )
+    SELECT
+        clonedb.acting_ref(u.subject_ref),
+        u.subject_ref,
+        'face_model.erase',
+        'face_models/' || changed.id,
+        'success'
+    FROM changed
+    INNER JOIN clonedb.users AS u ON u.id = :user_id::uuid
 )
-DELETE FROM clonedb.face_models AS f
-WHERE f.user_id = :user_id::uuid
-    AND f.id = :id::uuid
-    -- Counting them locks and clears the sessions first.
-    AND (SELECT count(*) FROM cleared) >= 0
-RETURNING f.id;
+SELECT changed.id
+FROM changed;
 
 -- name: restore(user_id, id)^
 -- Brings a deleted model; one that is not deleted stays as it is.
 WITH locked AS (
-    SELECT f.id
+    SELECT
+        f.id,
+        f.deleted_at
     FROM clonedb.face_models AS f
     WHERE f.user_id = :user_id::uuid
         AND f.id = :id::uuid
     FOR NO KEY UPDATE
+),
+changed AS (
+    UPDATE clonedb.face_models AS f
+    SET
+        deleted_at = NULL,
+        updated_at = CASE WHEN f.deleted_at IS NULL THEN f.updated_at ELSE statement_timestamp() END
+    FROM locked
+    WHERE f.user_id = :user_id::uuid
+        AND f.id = locked.id
+    RETURNING
+        f.id,
+        f.model_path,
+        f.resolution,
+        f.quality_score,
+        f.is_active,
+        f.metadata,
+        f.created_at,
+        f.updated_at,
+        f.deleted_at
+),
+audited AS (
+    INSERT INTO clonedb.audit_logs (
+        actor_ref,
+        subject_ref,
+        action,
+        resource,
+        result
+    )
+    SELECT
+        clonedb.acting_ref(u.subject_ref),
+        u.subject_ref,
+        'face_model.restore',
+        'face_models/' || changed.id,
+        'success'
+    FROM changed
+    INNER JOIN locked ON locked.id = changed.id
+    INNER JOIN clonedb.users AS u ON u.id = :user_id::uuid
+    WHERE locked.deleted_at IS NOT NULL
 )
-UPDATE clonedb.face_models AS f
-SET
-    deleted_at = NULL,
-    updated_at = CASE WHEN f.deleted_at IS NULL THEN f.updated_at ELSE statement_timestamp() END
-FROM locked
-WHERE f.user_id = :user_id::uuid
-    AND f.id = locked.id
-RETURNING
-    f.id,
-    f.model_path,
-    f.resolution,
-    f.quality_score,
-    f.is_active,
-    f.metadata,
-    f.created_at,
-    f.updated_at,
-    f.deleted_at;
+SELECT
+    changed.id,
+    changed.model_path,
+    changed.resolution,
+    changed.quality_score,
+    changed.is_active,
+    changed.metadata,
+    changed.created_at,
+    changed.updated_at,
+    changed.deleted_at
+FROM changed;
 
 -- name: update(user_id, id, fields, model_path, resolution, quality_score, metadata)^
 -- Changes the named fields of a living model.
-UPDATE clonedb.face_models AS f
-SET
-    model_path = CASE
-        WHEN 'model_path' = ANY(:fields::text[]) THEN :model_path::text
-        ELSE f.model_path
-    END,
-    resolution = CASE
-        WHEN 'resolution' = ANY(:fields::text[]) THEN :resolution::jsonb
-        ELSE f.resolution
-    END,
-    quality_score = CASE
-        WHEN 'quality_score' = ANY(:fields::text[]) THEN :quality_score::double precision
-        ELSE f.quality_score
-    END,
-    metadata = CASE
-        WHEN 'metadata' = ANY(:fields::text[]) THEN :metadata::jsonb
-        ELSE f.metadata
-    END,
-    updated_at = statement_timestamp()
-WHERE f.user_id = :user_id::uuid
-    AND f.id = :id::uuid
-    AND f.deleted_at IS NULL
-RETURNING
-    f.id,
-    f.model_path,
-    f.resolution,
-    f.quality_score,
-    f.is_active,
-    f.metadata,
-    f.created_at,
-    f.updated_at,
-    f.deleted_at;
+WITH changed AS (
+    UPDATE clonedb.face_models AS f
+    SET
+        model_path = CASE
+            WHEN 'model_path' = ANY(:fields::text[]) THEN :model_path::text
+            ELSE f.model_path
+        END,
+        resolution = CASE
+            WHEN 'resolution' = ANY(:fields::text[]) THEN :resolution::jsonb
+            ELSE f.resolution
+        END,
+        quality_score = CASE
+            WHEN 'quality_score' = ANY(:fields::text[]) THEN :quality_score::double precision
+            ELSE f.quality_score
+        END,
+        metadata = CASE
+            WHEN 'metadata' = ANY(:fields::text[]) THEN :metadata::jsonb
+            ELSE f.metadata
+        END,
+        updated_at = statement_timestamp()
+    WHERE f.user_id = :user_id::uuid
+        AND f.id = :id::uuid
+        AND f.deleted_at IS NULL
+    RETURNING
+        f.id,
+        f.model_path,
+        f.resolution,
+        f.quality_score,
+        f.is_active,
+        f.metadata,
+        f.created_at,
+        f.updated_at,
+        f.deleted_at
+),
+audited AS (
+    INSERT INTO clonedb.audit_logs (
+        actor_ref,
+        subject_ref,
+        action,
+        resource,
+        result
+    )
+    SELECT
+        clonedb.acting_ref(u.subject_ref),
+        u.subject_ref,
+        'face_model.update',
+        'face_models/' || changed.id,
+        'success'
+    FROM changed
+    INNER JOIN clonedb.users AS u ON u.id = :user_id::uuid
+)
+SELECT
+    changed.id,
+    changed.model_path,
+    changed.resolution,
+    changed.quality_score,
+    changed.is_active,
+    changed.metadata,
+    changed.created_at,
+    changed.updated_at,
+    changed.deleted_at
+FROM changed;
 
 -- name: update_many(user_id, ids, fields, model_path, resolution, quality_score, metadata)
 -- Changes the named fields of several living models to the same values.
@@ -360,36 +571,66 @@ WITH chosen AS (
         AND f.deleted_at IS NULL
     ORDER BY f.id
     FOR NO KEY UPDATE
+),
+changed AS (
+    UPDATE clonedb.face_models AS f
+    SET
+        model_path = CASE
+            WHEN 'model_path' = ANY(:fields::text[]) THEN :model_path::text
+            ELSE f.model_path
+        END,
+        resolution = CASE
+            WHEN 'resolution' = ANY(:fields::text[]) THEN :resolution::jsonb
+            ELSE f.resolution
+        END,
+        quality_score = CASE
+            WHEN 'quality_score' = ANY(:fields::text[]) THEN :quality_score::double precision
+            ELSE f.quality_score
+        END,
+        metadata = CASE
+            WHEN 'metadata' = ANY(:fields::text[]) THEN :metadata::jsonb
+            ELSE f.metadata
+        END,
+        updated_at = statement_timestamp()
+    FROM chosen
+    WHERE f.user_id = :user_id::uuid
+        AND f.id = chosen.id
+    RETURNING
+        f.id,
+        f.model_path,
+        f.resolution,
+        f.quality_score,
+        f.is_active,
+        f.metadata,
+        f.created_at,
+        f.updated_at,
+        f.deleted_at
+),
+audited AS (
+    INSERT INTO clonedb.audit_logs (
+        actor_ref,
+        subject_ref,
+        action,
+        resource,
+        result
+    )
+    SELECT
+        clonedb.acting_ref(u.subject_ref),
+        u.subject_ref,
+        'face_model.update',
+        'face_models/' || changed.id,
+        'success'
+    FROM changed
+    INNER JOIN clonedb.users AS u ON u.id = :user_id::uuid
 )
-UPDATE clonedb.face_models AS f
-SET
-    model_path = CASE
-        WHEN 'model_path' = ANY(:fields::text[]) THEN :model_path::text
-        ELSE f.model_path
-    END,
-    resolution = CASE
-        WHEN 'resolution' = ANY(:fields::text[]) THEN :resolution::jsonb
-        ELSE f.resolution
-    END,
-    quality_score = CASE
-        WHEN 'quality_score' = ANY(:fields::text[]) THEN :quality_score::double precision
-        ELSE f.quality_score
-    END,
-    metadata = CASE
-        WHEN 'metadata' = ANY(:fields::text[]) THEN :metadata::jsonb
-        ELSE f.metadata
-    END,
-    updated_at = statement_timestamp()
-FROM chosen
-WHERE f.user_id = :user_id::uuid
-    AND f.id = chosen.id
-RETURNING
-    f.id,
-    f.model_path,
-    f.resolution,
-    f.quality_score,
-    f.is_active,
-    f.metadata,
-    f.created_at,
-    f.updated_at,
-    f.deleted_at;
+SELECT
+    changed.id,
+    changed.model_path,
+    changed.resolution,
+    changed.quality_score,
+    changed.is_active,
+    changed.metadata,
+    changed.created_at,
+    changed.updated_at,
+    changed.deleted_at
+FROM changed;

@@ -79,7 +79,26 @@ WITH changed AS (
         d.created_at,
         d.updated_at,
         d.deleted_at,
-        coalesce(d.text_content = :text_content::text, :text_content::text IS NULL) AS same_text
+        coalesce(d.text_content = :text_content::text, :text_content::text IS NULL) AS same_text,
+        (d.xmax = 0) AS created
+),
+audited AS (
+    INSERT INTO clonedb.audit_logs (
+        actor_ref,
+        subject_ref,
+        action,
+        resource,
+        result
+    )
+    SELECT
+        clonedb.acting_ref(u.subject_ref),
+        u.subject_ref,
+        'document.upload',
+        'knowledge_documents/' || changed.id,
+        'success'
+    FROM changed
+    INNER JOIN clonedb.users AS u ON u.id = :user_id::uuid
+    WHERE changed.created
 ),
 dropped_caches AS (
     INSERT INTO clonedb.cache_generations AS g (
@@ -218,7 +237,26 @@ stored AS (
         d.created_at,
         d.updated_at,
         d.deleted_at,
-        d.text_content
+        d.text_content,
+        (d.xmax = 0) AS created
+),
+audited AS (
+    INSERT INTO clonedb.audit_logs (
+        actor_ref,
+        subject_ref,
+        action,
+        resource,
+        result
+    )
+    SELECT
+        clonedb.acting_ref(u.subject_ref),
+        u.subject_ref,
+        'document.upload',
+        'knowledge_documents/' || stored.id,
+        'success'
+    FROM stored
+    INNER JOIN clonedb.users AS u ON u.id = :user_id::uuid
+    WHERE stored.created
 ),
 dropped_caches AS (
     INSERT INTO clonedb.cache_generations AS g (
@@ -276,7 +314,26 @@ WITH changed AS (
     WHERE d.user_id = :user_id::uuid
         AND d.id = :id::uuid
         AND d.deleted_at IS NULL
-    RETURNING d.deleted_at
+    RETURNING
+        d.id,
+        d.deleted_at
+),
+audited AS (
+    INSERT INTO clonedb.audit_logs (
+        actor_ref,
+        subject_ref,
+        action,
+        resource,
+        result
+    )
+    SELECT
+        clonedb.acting_ref(u.subject_ref),
+        u.subject_ref,
+        'document.delete',
+        'knowledge_documents/' || changed.id,
+        'success'
+    FROM changed
+    INNER JOIN clonedb.users AS u ON u.id = :user_id::uuid
 ),
 dropped_caches AS (
     INSERT INTO clonedb.cache_generations AS g (
@@ -436,6 +493,23 @@ WITH changed AS (
         AND d.id = :id::uuid
     RETURNING d.id
 ),
+audited AS (
+    INSERT INTO clonedb.audit_logs (
+        actor_ref,
+        subject_ref,
+        action,
+        resource,
+        result
+    )
+    SELECT
+        clonedb.acting_ref(u.subject_ref),
+        u.subject_ref,
+        'document.erase',
+        'knowledge_documents/' || changed.id,
+        'success'
+    FROM changed
+    INNER JOIN clonedb.users AS u ON u.id = :user_id::uuid
+),
 dropped_caches AS (
     INSERT INTO clonedb.cache_generations AS g (
         user_id,
@@ -459,7 +533,9 @@ FROM changed;
 -- name: restore(user_id, id)^
 -- Brings a deleted document back; one that is not deleted stays as it is.
 WITH locked AS (
-    SELECT d.id
+    SELECT
+        d.id,
+        d.deleted_at
     FROM clonedb.knowledge_documents AS d
     WHERE d.user_id = :user_id::uuid
         AND d.id = :id::uuid
@@ -497,6 +573,25 @@ changed AS (
         d.created_at,
         d.updated_at,
         d.deleted_at
+),
+audited AS (
+    INSERT INTO clonedb.audit_logs (
+        actor_ref,
+        subject_ref,
+        action,
+        resource,
+        result
+    )
+    SELECT
+        clonedb.acting_ref(u.subject_ref),
+        u.subject_ref,
+        'document.restore',
+        'knowledge_documents/' || changed.id,
+        'success'
+    FROM changed
+    INNER JOIN locked ON locked.id = changed.id
+    INNER JOIN clonedb.users AS u ON u.id = :user_id::uuid
+    WHERE locked.deleted_at IS NOT NULL
 ),
 dropped_caches AS (
     INSERT INTO clonedb.cache_generations AS g (
@@ -868,6 +963,23 @@ WITH changed AS (
         d.updated_at,
         d.deleted_at
 ),
+audited AS (
+    INSERT INTO clonedb.audit_logs (
+        actor_ref,
+        subject_ref,
+        action,
+        resource,
+        result
+    )
+    SELECT
+        clonedb.acting_ref(u.subject_ref),
+        u.subject_ref,
+        'document.update',
+        'knowledge_documents/' || changed.id,
+        'success'
+    FROM changed
+    INNER JOIN clonedb.users AS u ON u.id = :user_id::uuid
+),
 dropped_caches AS (
     INSERT INTO clonedb.cache_generations AS g (
         user_id,
@@ -973,6 +1085,23 @@ changed AS (
         d.created_at,
         d.updated_at,
         d.deleted_at
+),
+audited AS (
+    INSERT INTO clonedb.audit_logs (
+        actor_ref,
+        subject_ref,
+        action,
+        resource,
+        result
+    )
+    SELECT
+        clonedb.acting_ref(u.subject_ref),
+        u.subject_ref,
+        'document.update',
+        'knowledge_documents/' || changed.id,
+        'success'
+    FROM changed
+    INNER JOIN clonedb.users AS u ON u.id = :user_id::uuid
 ),
 dropped_caches AS (
     INSERT INTO clonedb.cache_generations AS g (

@@ -42,95 +42,167 @@ WHERE true
 -- name: create(id, email, name, personality_traits, speaking_style, preferred_llm_provider, preferred_tts_provider, subscription_tier, settings)^
 -- Stores a user, or returns the one already stored under the same id.
 -- DO UPDATE instead of DO NOTHING: a repeat that races with the first must see its row.
-INSERT INTO clonedb.users AS u (
-    id,
-    email,
-    name,
-    personality_traits,
-    speaking_style,
-    preferred_llm_provider,
-    preferred_tts_provider,
-    subscription_tier,
-    settings
+WITH stored AS (
+    INSERT INTO clonedb.users AS u (
+        id,
+        email,
+        name,
+        personality_traits,
+        speaking_style,
+        preferred_llm_provider,
+        preferred_tts_provider,
+        subscription_tier,
+        settings
+    )
+    VALUES (
+        coalesce(:id::uuid, clonedb.uuid_v7()),
+        :email::text,
+        :name::text,
+        :personality_traits::text[],
+        :speaking_style::text,
+        :preferred_llm_provider::text,
+        :preferred_tts_provider::text,
+        :subscription_tier::text,
+        :settings::jsonb
+    )
+    ON CONFLICT (id) DO UPDATE SET id = excluded.id
+    RETURNING
+        u.id,
+        u.email,
+        u.name,
+        u.personality_traits,
+        u.speaking_style,
+        u.preferred_llm_provider,
+        u.preferred_tts_provider,
+        u.subscription_tier,
+        u.conversation_minutes_used,
+        u.settings,
+        u.created_at,
+        u.updated_at,
+        u.deleted_at,
+        u.subject_ref,
+        (u.xmax = 0) AS created
+),
+audited AS (
+    INSERT INTO clonedb.audit_logs (
+        actor_ref,
+        subject_ref,
+        action,
+        resource,
+        result
+    )
+    SELECT
+        clonedb.acting_ref(stored.subject_ref),
+        stored.subject_ref,
+        'user.sign_up',
+        'users',
+        'success'
+    FROM stored
+    WHERE stored.created
 )
-VALUES (
-    coalesce(:id::uuid, clonedb.uuid_v7()),
-    :email::text,
-    :name::text,
-    :personality_traits::text[],
-    :speaking_style::text,
-    :preferred_llm_provider::text,
-    :preferred_tts_provider::text,
-    :subscription_tier::text,
-    :settings::jsonb
-)
-ON CONFLICT (id) DO UPDATE SET id = excluded.id
-RETURNING
-    u.id,
-    u.email,
-    u.name,
-    u.personality_traits,
-    u.speaking_style,
-    u.preferred_llm_provider,
-    u.preferred_tts_provider,
-    u.subscription_tier,
-    u.conversation_minutes_used,
-    u.settings,
-    u.created_at,
-    u.updated_at,
-    u.deleted_at;
+SELECT
+    stored.id,
+    stored.email,
+    stored.name,
+    stored.personality_traits,
+    stored.speaking_style,
+    stored.preferred_llm_provider,
+    stored.preferred_tts_provider,
+    stored.subscription_tier,
+    stored.conversation_minutes_used,
+    stored.settings,
+    stored.created_at,
+    stored.updated_at,
+    stored.deleted_at
+FROM stored;
 
 -- name: create_many(rows)
 -- Stores many users from one array of JSON objects; those already stored are returned as they are.
-INSERT INTO clonedb.users AS u (
-    id,
-    email,
-    name,
-    personality_traits,
-    speaking_style,
-    preferred_llm_provider,
-    preferred_tts_provider,
-    subscription_tier,
-    settings
+WITH stored AS (
+    INSERT INTO clonedb.users AS u (
+        id,
+        email,
+        name,
+        personality_traits,
+        speaking_style,
+        preferred_llm_provider,
+        preferred_tts_provider,
+        subscription_tier,
+        settings
+    )
+    SELECT
+        coalesce(given.id, clonedb.uuid_v7()),
+        given.email,
+        given.name,
+        given.personality_traits,
+        given.speaking_style,
+        given.preferred_llm_provider,
+        given.preferred_tts_provider,
+        given.subscription_tier,
+        given.settings
+    FROM json_to_recordset(:rows::json) AS given (
+        id uuid,
+        email text,
+        name text,
+        personality_traits text[],
+        speaking_style text,
+        preferred_llm_provider text,
+        preferred_tts_provider text,
+        subscription_tier text,
+        settings jsonb
+    )
+    -- One order of locks for everybody: two batches with the same users cannot deadlock.
+    ORDER BY given.id
+    ON CONFLICT (id) DO UPDATE SET id = excluded.id
+    RETURNING
+        u.id,
+        u.email,
+        u.name,
+        u.personality_traits,
+        u.speaking_style,
+        u.preferred_llm_provider,
+        u.preferred_tts_provider,
+        u.subscription_tier,
+        u.conversation_minutes_used,
+        u.settings,
+        u.created_at,
+        u.updated_at,
+        u.deleted_at,
+        u.subject_ref,
+        (u.xmax = 0) AS created
+),
+audited AS (
+    INSERT INTO clonedb.audit_logs (
+        actor_ref,
+        subject_ref,
+        action,
+        resource,
+        result
+    )
+    SELECT
+        clonedb.acting_ref(stored.subject_ref),
+        stored.subject_ref,
+        'user.sign_up',
+        'users',
+        'success'
+    FROM stored
+    WHERE stored.created
 )
 SELECT
-    coalesce(given.id, clonedb.uuid_v7()),
-    given.email,
-    given.name,
-    given.personality_traits,
-    given.speaking_style,
-    given.preferred_llm_provider,
-    given.preferred_tts_provider,
-    given.subscription_tier,
-    given.settings
-FROM json_to_recordset(:rows::json) AS given (
-    id uuid,
-    email text,
-    name text,
-    personality_traits text[],
-    speaking_style text,
-    preferred_llm_provider text,
-    preferred_tts_provider text,
-    subscription_tier text,
-    settings jsonb
-)
--- One order of locks for everybody: two batches with the same users cannot deadlock.
-ORDER BY given.id
-ON CONFLICT (id) DO UPDATE SET id = excluded.id
-RETURNING
-    u.id,
-    u.email,
-    u.name,
-    u.personality_traits,
-    u.speaking_style,
-    u.preferred_llm_provider,
-    u.preferred_tts_provider,
-    u.subscription_tier,
-    u.conversation_minutes_used,
-    u.settings,
-    u.created_at,
-    u.updated_at,
-    u.deleted_at;
+    stored.id,
+    stored.email,
+    stored.name,
+    stored.personality_traits,
+    stored.speaking_style,
+    stored.preferred_llm_provider,
+    stored.preferred_tts_provider,
+    stored.subscription_tier,
+    stored.conversation_minutes_used,
+    stored.settings,
+    stored.created_at,
+    stored.updated_at,
+    stored.deleted_at
+FROM stored;
 
 -- name: delete(user_id, id)$
 -- Hides a living user and all that they own with one stamp, and drops their cached entries.
@@ -145,7 +217,25 @@ WITH deleted AS (
     WHERE u.id = :id::uuid
         AND u.id = :user_id::uuid  -- filter: user
         AND u.deleted_at IS NULL
-    RETURNING u.deleted_at
+    RETURNING
+        u.subject_ref,
+        u.deleted_at
+),
+audited AS (
+    INSERT INTO clonedb.audit_logs (
+        actor_ref,
+        subject_ref,
+        action,
+        resource,
+        result
+    )
+    SELECT
+        clonedb.acting_ref(deleted.subject_ref),
+        deleted.subject_ref,
+        'user.delete',
+        'users',
+        'success'
+    FROM deleted
 ),
 locked_voice_models AS (
     SELECT
@@ -377,7 +467,25 @@ WITH removed AS (
     DELETE FROM clonedb.users AS u
     WHERE u.id = :id::uuid
         AND u.id = :user_id::uuid  -- filter: user
-    RETURNING u.id
+    RETURNING
+        u.id,
+        u.subject_ref
+),
+audited AS (
+    INSERT INTO clonedb.audit_logs (
+        actor_ref,
+        subject_ref,
+        action,
+        resource,
+        result
+    )
+    SELECT
+        clonedb.acting_ref(removed.subject_ref),
+        removed.subject_ref,
+        'user.erase',
+        'users',
+        'success'
+    FROM removed
 ),
 locked_conversation_sessions AS (
     SELECT owned.id
@@ -441,27 +549,61 @@ CROSS JOIN LATERAL pg_notify('clonedb_caches', clonedb.cache_notice(removed.id, 
 
 -- name: merge_settings(user_id, id, settings, removed)^
 -- Sets and removes top-level keys of a living user's settings, leaving the others.
-UPDATE clonedb.users AS u
-SET
-    settings = (u.settings || :settings::jsonb) - :removed::text[],
-    updated_at = statement_timestamp()
-WHERE u.id = :id::uuid
-    AND u.id = :user_id::uuid  -- filter: user
-    AND u.deleted_at IS NULL
-RETURNING
-    u.id,
-    u.email,
-    u.name,
-    u.personality_traits,
-    u.speaking_style,
-    u.preferred_llm_provider,
-    u.preferred_tts_provider,
-    u.subscription_tier,
-    u.conversation_minutes_used,
-    u.settings,
-    u.created_at,
-    u.updated_at,
-    u.deleted_at;
+WITH changed AS (
+    UPDATE clonedb.users AS u
+    SET
+        settings = (u.settings || :settings::jsonb) - :removed::text[],
+        updated_at = statement_timestamp()
+    WHERE u.id = :id::uuid
+        AND u.id = :user_id::uuid  -- filter: user
+        AND u.deleted_at IS NULL
+    RETURNING
+        u.id,
+        u.email,
+        u.name,
+        u.personality_traits,
+        u.speaking_style,
+        u.preferred_llm_provider,
+        u.preferred_tts_provider,
+        u.subscription_tier,
+        u.conversation_minutes_used,
+        u.settings,
+        u.created_at,
+        u.updated_at,
+        u.deleted_at,
+        u.subject_ref
+),
+audited AS (
+    INSERT INTO clonedb.audit_logs (
+        actor_ref,
+        subject_ref,
+        action,
+        resource,
+        result
+    )
+    SELECT
+        clonedb.acting_ref(changed.subject_ref),
+        changed.subject_ref,
+        'user.configure',
+        'users',
+        'success'
+    FROM changed
+)
+SELECT
+    changed.id,
+    changed.email,
+    changed.name,
+    changed.personality_traits,
+    changed.speaking_style,
+    changed.preferred_llm_provider,
+    changed.preferred_tts_provider,
+    changed.subscription_tier,
+    changed.conversation_minutes_used,
+    changed.settings,
+    changed.created_at,
+    changed.updated_at,
+    changed.deleted_at
+FROM changed;
 
 -- name: restore(user_id, id)^
 -- Brings a deleted user back with exactly what was hidden by the same deletion.
@@ -495,7 +637,24 @@ restored AS (
         u.settings,
         u.created_at,
         u.updated_at,
-        u.deleted_at
+        u.deleted_at,
+        u.subject_ref
+),
+audited AS (
+    INSERT INTO clonedb.audit_logs (
+        actor_ref,
+        subject_ref,
+        action,
+        resource,
+        result
+    )
+    SELECT
+        clonedb.acting_ref(restored.subject_ref),
+        restored.subject_ref,
+        'user.restore',
+        'users',
+        'success'
+    FROM restored
 ),
 restored_voice_models AS (
     UPDATE clonedb.voice_models AS owned
@@ -547,27 +706,61 @@ FROM restored;
 
 -- name: set_tier(user_id, id, subscription_tier)^
 -- Moves a living user to another subscription tier; the worker login alone may.
-UPDATE clonedb.users AS u
-SET
-    subscription_tier = :subscription_tier::text,
-    updated_at = statement_timestamp()
-WHERE u.id = :id::uuid
-    AND u.id = :user_id::uuid  -- filter: user
-    AND u.deleted_at IS NULL
-RETURNING
-    u.id,
-    u.email,
-    u.name,
-    u.personality_traits,
-    u.speaking_style,
-    u.preferred_llm_provider,
-    u.preferred_tts_provider,
-    u.subscription_tier,
-    u.conversation_minutes_used,
-    u.settings,
-    u.created_at,
-    u.updated_at,
-    u.deleted_at;
+WITH changed AS (
+    UPDATE clonedb.users AS u
+    SET
+        subscription_tier = :subscription_tier::text,
+        updated_at = statement_timestamp()
+    WHERE u.id = :id::uuid
+        AND u.id = :user_id::uuid  -- filter: user
+        AND u.deleted_at IS NULL
+    RETURNING
+        u.id,
+        u.email,
+        u.name,
+        u.personality_traits,
+        u.speaking_style,
+        u.preferred_llm_provider,
+        u.preferred_tts_provider,
+        u.subscription_tier,
+        u.conversation_minutes_used,
+        u.settings,
+        u.created_at,
+        u.updated_at,
+        u.deleted_at,
+        u.subject_ref
+),
+audited AS (
+    INSERT INTO clonedb.audit_logs (
+        actor_ref,
+        subject_ref,
+        action,
+        resource,
+        result
+    )
+    SELECT
+        clonedb.acting_ref(changed.subject_ref),
+        changed.subject_ref,
+        'user.set_tier',
+        'users',
+        'success'
+    FROM changed
+)
+SELECT
+    changed.id,
+    changed.email,
+    changed.name,
+    changed.personality_traits,
+    changed.speaking_style,
+    changed.preferred_llm_provider,
+    changed.preferred_tts_provider,
+    changed.subscription_tier,
+    changed.conversation_minutes_used,
+    changed.settings,
+    changed.created_at,
+    changed.updated_at,
+    changed.deleted_at
+FROM changed;
 
 -- name: sign_up(id, email, name, personality_traits, speaking_style, preferred_llm_provider, preferred_tts_provider, settings)^
 -- Stores a user of the free tier for the app login, which may not insert users by itself.
@@ -600,48 +793,82 @@ FROM clonedb.sign_up(
 -- name: update(user_id, id, fields, email, name, personality_traits, speaking_style, preferred_llm_provider, preferred_tts_provider, settings)^
 -- Changes the named fields of a living user.
 -- CASE over a list of names, since COALESCE could not set NULL.
-UPDATE clonedb.users AS u
-SET
-    email = CASE WHEN 'email' = ANY(:fields::text[]) THEN :email::text ELSE u.email END,
-    name = CASE WHEN 'name' = ANY(:fields::text[]) THEN :name::text ELSE u.name END,
-    personality_traits = CASE
-        WHEN 'personality_traits' = ANY(:fields::text[]) THEN :personality_traits::text[]
-        ELSE u.personality_traits
-    END,
-    speaking_style = CASE
-        WHEN 'speaking_style' = ANY(:fields::text[]) THEN :speaking_style::text
-        ELSE u.speaking_style
-    END,
-    preferred_llm_provider = CASE
-        WHEN 'preferred_llm_provider' = ANY(:fields::text[]) THEN :preferred_llm_provider::text
-        ELSE u.preferred_llm_provider
-    END,
-    preferred_tts_provider = CASE
-        WHEN 'preferred_tts_provider' = ANY(:fields::text[]) THEN :preferred_tts_provider::text
-        ELSE u.preferred_tts_provider
-    END,
-    settings = CASE
-        WHEN 'settings' = ANY(:fields::text[]) THEN :settings::jsonb
-        ELSE u.settings
-    END,
-    updated_at = statement_timestamp()
-WHERE u.id = :id::uuid
-    AND u.id = :user_id::uuid  -- filter: user
-    AND u.deleted_at IS NULL
-RETURNING
-    u.id,
-    u.email,
-    u.name,
-    u.personality_traits,
-    u.speaking_style,
-    u.preferred_llm_provider,
-    u.preferred_tts_provider,
-    u.subscription_tier,
-    u.conversation_minutes_used,
-    u.settings,
-    u.created_at,
-    u.updated_at,
-    u.deleted_at;
+WITH changed AS (
+    UPDATE clonedb.users AS u
+    SET
+        email = CASE WHEN 'email' = ANY(:fields::text[]) THEN :email::text ELSE u.email END,
+        name = CASE WHEN 'name' = ANY(:fields::text[]) THEN :name::text ELSE u.name END,
+        personality_traits = CASE
+            WHEN 'personality_traits' = ANY(:fields::text[]) THEN :personality_traits::text[]
+            ELSE u.personality_traits
+        END,
+        speaking_style = CASE
+            WHEN 'speaking_style' = ANY(:fields::text[]) THEN :speaking_style::text
+            ELSE u.speaking_style
+        END,
+        preferred_llm_provider = CASE
+            WHEN 'preferred_llm_provider' = ANY(:fields::text[]) THEN :preferred_llm_provider::text
+            ELSE u.preferred_llm_provider
+        END,
+        preferred_tts_provider = CASE
+            WHEN 'preferred_tts_provider' = ANY(:fields::text[]) THEN :preferred_tts_provider::text
+            ELSE u.preferred_tts_provider
+        END,
+        settings = CASE
+            WHEN 'settings' = ANY(:fields::text[]) THEN :settings::jsonb
+            ELSE u.settings
+        END,
+        updated_at = statement_timestamp()
+    WHERE u.id = :id::uuid
+        AND u.id = :user_id::uuid  -- filter: user
+        AND u.deleted_at IS NULL
+    RETURNING
+        u.id,
+        u.email,
+        u.name,
+        u.personality_traits,
+        u.speaking_style,
+        u.preferred_llm_provider,
+        u.preferred_tts_provider,
+        u.subscription_tier,
+        u.conversation_minutes_used,
+        u.settings,
+        u.created_at,
+        u.updated_at,
+        u.deleted_at,
+        u.subject_ref
+),
+audited AS (
+    INSERT INTO clonedb.audit_logs (
+        actor_ref,
+        subject_ref,
+        action,
+        resource,
+        result
+    )
+    SELECT
+        clonedb.acting_ref(changed.subject_ref),
+        changed.subject_ref,
+        'user.update',
+        'users',
+        'success'
+    FROM changed
+)
+SELECT
+    changed.id,
+    changed.email,
+    changed.name,
+    changed.personality_traits,
+    changed.speaking_style,
+    changed.preferred_llm_provider,
+    changed.preferred_tts_provider,
+    changed.subscription_tier,
+    changed.conversation_minutes_used,
+    changed.settings,
+    changed.created_at,
+    changed.updated_at,
+    changed.deleted_at
+FROM changed;
 
 -- name: update_many(user_id, ids, fields, name, personality_traits, speaking_style, preferred_llm_provider, preferred_tts_provider, settings)
 -- Changes the named fields of several living users to the same values.
@@ -653,44 +880,78 @@ WITH chosen AS (
         AND u.deleted_at IS NULL
     ORDER BY u.id
     FOR NO KEY UPDATE
+),
+changed AS (
+    UPDATE clonedb.users AS u
+    SET
+        name = CASE WHEN 'name' = ANY(:fields::text[]) THEN :name::text ELSE u.name END,
+        personality_traits = CASE
+            WHEN 'personality_traits' = ANY(:fields::text[]) THEN :personality_traits::text[]
+            ELSE u.personality_traits
+        END,
+        speaking_style = CASE
+            WHEN 'speaking_style' = ANY(:fields::text[]) THEN :speaking_style::text
+            ELSE u.speaking_style
+        END,
+        preferred_llm_provider = CASE
+            WHEN 'preferred_llm_provider' = ANY(:fields::text[]) THEN :preferred_llm_provider::text
+            ELSE u.preferred_llm_provider
+        END,
+        preferred_tts_provider = CASE
+            WHEN 'preferred_tts_provider' = ANY(:fields::text[]) THEN :preferred_tts_provider::text
+            ELSE u.preferred_tts_provider
+        END,
+        settings = CASE
+            WHEN 'settings' = ANY(:fields::text[]) THEN :settings::jsonb
+            ELSE u.settings
+        END,
+        updated_at = statement_timestamp()
+    FROM chosen
+    WHERE u.id = chosen.id
+    RETURNING
+        u.id,
+        u.email,
+        u.name,
+        u.personality_traits,
+        u.speaking_style,
+        u.preferred_llm_provider,
+        u.preferred_tts_provider,
+        u.subscription_tier,
+        u.conversation_minutes_used,
+        u.settings,
+        u.created_at,
+        u.updated_at,
+        u.deleted_at,
+        u.subject_ref
+),
+audited AS (
+    INSERT INTO clonedb.audit_logs (
+        actor_ref,
+        subject_ref,
+        action,
+        resource,
+        result
+    )
+    SELECT
+        clonedb.acting_ref(changed.subject_ref),
+        changed.subject_ref,
+        'user.update',
+        'users',
+        'success'
+    FROM changed
 )
-UPDATE clonedb.users AS u
-SET
-    name = CASE WHEN 'name' = ANY(:fields::text[]) THEN :name::text ELSE u.name END,
-    personality_traits = CASE
-        WHEN 'personality_traits' = ANY(:fields::text[]) THEN :personality_traits::text[]
-        ELSE u.personality_traits
-    END,
-    speaking_style = CASE
-        WHEN 'speaking_style' = ANY(:fields::text[]) THEN :speaking_style::text
-        ELSE u.speaking_style
-    END,
-    preferred_llm_provider = CASE
-        WHEN 'preferred_llm_provider' = ANY(:fields::text[]) THEN :preferred_llm_provider::text
-        ELSE u.preferred_llm_provider
-    END,
-    preferred_tts_provider = CASE
-        WHEN 'preferred_tts_provider' = ANY(:fields::text[]) THEN :preferred_tts_provider::text
-        ELSE u.preferred_tts_provider
-    END,
-    settings = CASE
-        WHEN 'settings' = ANY(:fields::text[]) THEN :settings::jsonb
-        ELSE u.settings
-    END,
-    updated_at = statement_timestamp()
-FROM chosen
-WHERE u.id = chosen.id
-RETURNING
-    u.id,
-    u.email,
-    u.name,
-    u.personality_traits,
-    u.speaking_style,
-    u.preferred_llm_provider,
-    u.preferred_tts_provider,
-    u.subscription_tier,
-    u.conversation_minutes_used,
-    u.settings,
-    u.created_at,
-    u.updated_at,
-    u.deleted_at;
+SELECT
+    changed.id,
+    changed.email,
+    changed.name,
+    changed.personality_traits,
+    changed.speaking_style,
+    changed.preferred_llm_provider,
+    changed.preferred_tts_provider,
+    changed.subscription_tier,
+    changed.conversation_minutes_used,
+    changed.settings,
+    changed.created_at,
+    changed.updated_at,
+    changed.deleted_at
+FROM changed;

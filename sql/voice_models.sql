@@ -63,8 +63,26 @@ activated AS (
         -- Counting them makes the others inactive first.
         AND (SELECT count(*) FROM deactivated) >= 0
     RETURNING
+        v.id,
         v.is_active,
         v.updated_at
+),
+audited AS (
+    INSERT INTO clonedb.audit_logs (
+        actor_ref,
+        subject_ref,
+        action,
+        resource,
+        result
+    )
+    SELECT
+        clonedb.acting_ref(u.subject_ref),
+        u.subject_ref,
+        'voice_model.activate',
+        'voice_models/' || activated.id,
+        'success'
+    FROM activated
+    INNER JOIN clonedb.users AS u ON u.id = :user_id::uuid
 ),
 dropped_caches AS (
     INSERT INTO clonedb.cache_generations AS g (
@@ -110,84 +128,152 @@ WHERE v.user_id = :user_id::uuid
 
 -- name: create(user_id, id, provider, model_path, sample_rate, quality_score, status, metadata)^
 -- Stores an inactive model, or returns the one already stored under the same id.
-INSERT INTO clonedb.voice_models AS v (
-    user_id,
-    id,
-    provider,
-    model_path,
-    sample_rate,
-    quality_score,
-    status,
-    metadata
+WITH stored AS (
+    INSERT INTO clonedb.voice_models AS v (
+        user_id,
+        id,
+        provider,
+        model_path,
+        sample_rate,
+        quality_score,
+        status,
+        metadata
+    )
+    VALUES (
+        :user_id::uuid,
+        coalesce(:id::uuid, clonedb.uuid_v7()),
+        :provider::text,
+        :model_path::text,
+        :sample_rate::bigint,
+        :quality_score::double precision,
+        :status::text,
+        :metadata::jsonb
+    )
+    ON CONFLICT (user_id, id) DO UPDATE SET id = excluded.id
+    RETURNING
+        v.id,
+        v.provider,
+        v.model_path,
+        v.sample_rate,
+        v.quality_score,
+        v.status,
+        v.is_active,
+        v.metadata,
+        v.created_at,
+        v.updated_at,
+        v.deleted_at,
+        (v.xmax = 0) AS created
+),
+audited AS (
+    INSERT INTO clonedb.audit_logs (
+        actor_ref,
+        subject_ref,
+        action,
+        resource,
+        result
+    )
+    SELECT
+        clonedb.acting_ref(u.subject_ref),
+        u.subject_ref,
+        'voice_model.create',
+        'voice_models/' || stored.id,
+        'success'
+    FROM stored
+    INNER JOIN clonedb.users AS u ON u.id = :user_id::uuid
+    WHERE stored.created
 )
-VALUES (
-    :user_id::uuid,
-    coalesce(:id::uuid, clonedb.uuid_v7()),
-    :provider::text,
-    :model_path::text,
-    :sample_rate::bigint,
-    :quality_score::double precision,
-    :status::text,
-    :metadata::jsonb
-)
-ON CONFLICT (user_id, id) DO UPDATE SET id = excluded.id
-RETURNING
-    v.id,
-    v.provider,
-    v.model_path,
-    v.sample_rate,
-    v.quality_score,
-    v.status,
-    v.is_active,
-    v.metadata,
-    v.created_at,
-    v.updated_at,
-    v.deleted_at;
+SELECT
+    stored.id,
+    stored.provider,
+    stored.model_path,
+    stored.sample_rate,
+    stored.quality_score,
+    stored.status,
+    stored.is_active,
+    stored.metadata,
+    stored.created_at,
+    stored.updated_at,
+    stored.deleted_at
+FROM stored;
 
 -- name: create_many(user_id, rows)
 -- Stores many models from one array of JSON objects; those already stored come back as they are.
-INSERT INTO clonedb.voice_models AS v (
-    user_id,
-    id,
-    provider,
-    model_path,
-    sample_rate,
-    quality_score,
-    status,
-    metadata
+WITH stored AS (
+    INSERT INTO clonedb.voice_models AS v (
+        user_id,
+        id,
+        provider,
+        model_path,
+        sample_rate,
+        quality_score,
+        status,
+        metadata
+    )
+    SELECT
+        :user_id::uuid,
+        coalesce(given.id, clonedb.uuid_v7()),
+        given.provider,
+        given.model_path,
+        given.sample_rate,
+        given.quality_score,
+        given.status,
+        given.metadata
+    FROM json_to_recordset(:rows::json) AS given (
+        id uuid,
+        provider text,
+        model_path text,
+        sample_rate bigint,
+        quality_score double precision,
+        status text,
+        metadata jsonb
+    )
+    ORDER BY given.id
+    ON CONFLICT (user_id, id) DO UPDATE SET id = excluded.id
+    RETURNING
+        v.id,
+        v.provider,
+        v.model_path,
+        v.sample_rate,
+        v.quality_score,
+        v.status,
+        v.is_active,
+        v.metadata,
+        v.created_at,
+        v.updated_at,
+        v.deleted_at,
+        (v.xmax = 0) AS created
+),
+audited AS (
+    INSERT INTO clonedb.audit_logs (
+        actor_ref,
+        subject_ref,
+        action,
+        resource,
+        result
+    )
+    SELECT
+        clonedb.acting_ref(u.subject_ref),
+        u.subject_ref,
+        'voice_model.create',
+        'voice_models/' || stored.id,
+        'success'
+    FROM stored
+    INNER JOIN clonedb.users AS u ON u.id = :user_id::uuid
+    WHERE stored.created
 )
 SELECT
-    :user_id::uuid,
-    coalesce(given.id, clonedb.uuid_v7()),
-    given.provider,
-    given.model_path,
-    given.sample_rate,
-    given.quality_score,
-    given.status,
-    given.metadata
-FROM json_to_recordset(:rows::json) AS given (
-    id uuid,
-    provider text,
-    model_path text,
-    sample_rate bigint,
-    quality_score double precision,
-    status text,
-    metadata jsonb
-)
-ORDER BY given.id
-ON CONFLICT (user_id, id) DO UPDATE SET id = excluded.id
-RETURNING
-    v.id,
-    v.provider,
-    v.model_path,
-    v.sample_rate,
-    v.quality_score,
-    v.status,
-    v.is_active,
-    v.metadata,
-    v.created_at,
-    v.updated_at,
-    v.deleted_at;
+    stored.id,
+    stored.provider,
+    stored.model_path,
+    stored.sample_rate,
+    stored.quality_score,
+    stored.status,
+    stored.is_active,
+    stored.metadata,
+    stored.created_at,
+    stored.updated_at,
+    stored.deleted_at
+FROM stored;
 
 -- name: deactivate(user_id)$
 -- Leaves a user without an active model.
@@ -200,6 +286,23 @@ WITH changed AS (
         AND v.is_active
         AND v.deleted_at IS NULL
     RETURNING v.id
+),
+audited AS (
+    INSERT INTO clonedb.audit_logs (
+        actor_ref,
+        subject_ref,
+        action,
+        resource,
+        result
+    )
+    SELECT
+        clonedb.acting_ref(u.subject_ref),
+        u.subject_ref,
+        'voice_model.deactivate',
+        'voice_models/' || changed.id,
+        'success'
+    FROM changed
+    INNER JOIN clonedb.users AS u ON u.id = :user_id::uuid
 ),
 dropped_caches AS (
     INSERT INTO clonedb.cache_generations AS g (
@@ -230,7 +333,26 @@ WITH changed AS (
     WHERE v.user_id = :user_id::uuid
         AND v.id = :id::uuid
         AND v.deleted_at IS NULL
-    RETURNING v.deleted_at
+    RETURNING
+        v.id,
+        v.deleted_at
+),
+audited AS (
+    INSERT INTO clonedb.audit_logs (
+        actor_ref,
+        subject_ref,
+        action,
+        resource,
+        result
+    )
+    SELECT
+        clonedb.acting_ref(u.subject_ref),
+        u.subject_ref,
+        'voice_model.delete',
+        'voice_models/' || changed.id,
+        'success'
+    FROM changed
+    INNER JOIN clonedb.users AS u ON u.id = :user_id::uuid
 ),
 dropped_caches AS (
     INSERT INTO clonedb.cache_generations AS g (
@@ -373,6 +495,23 @@ changed AS (
         AND (SELECT count(*) FROM cleared) >= 0
     RETURNING v.id
 ),
+audited AS (
+    INSERT INTO clonedb.audit_logs (
+        actor_ref,
+        subject_ref,
+        action,
+        resource,
+        result
+    )
+    SELECT
+        clonedb.acting_ref(u.subject_ref),
+        u.subject_ref,
+        'voice_model.erase',
+        'voice_models/' || changed.id,
+        'success'
+    FROM changed
+    INNER JOIN clonedb.users AS u ON u.id = :user_id::uuid
+),
 dropped_caches AS (
     INSERT INTO clonedb.cache_generations AS g (
         user_id,
@@ -393,31 +532,67 @@ FROM changed;
 -- name: restore(user_id, id)^
 -- Brings a deleted model; one that is not deleted stays as it is.
 WITH locked AS (
-    SELECT v.id
+    SELECT
+        v.id,
+        v.deleted_at
     FROM clonedb.voice_models AS v
     WHERE v.user_id = :user_id::uuid
         AND v.id = :id::uuid
     FOR NO KEY UPDATE
+),
+changed AS (
+    UPDATE clonedb.voice_models AS v
+    SET
+        deleted_at = NULL,
+        updated_at = CASE WHEN v.deleted_at IS NULL THEN v.updated_at ELSE statement_timestamp() END
+    FROM locked
+    WHERE v.user_id = :user_id::uuid
+        AND v.id = locked.id
+    RETURNING
+        v.id,
+        v.provider,
+        v.model_path,
+        v.sample_rate,
+        v.quality_score,
+        v.status,
+        v.is_active,
+        v.metadata,
+        v.created_at,
+        v.updated_at,
+        v.deleted_at
+),
+audited AS (
+    INSERT INTO clonedb.audit_logs (
+        actor_ref,
+        subject_ref,
+        action,
+        resource,
+        result
+    )
+    SELECT
+        clonedb.acting_ref(u.subject_ref),
+        u.subject_ref,
+        'voice_model.restore',
+        'voice_models/' || changed.id,
+        'success'
+    FROM changed
+    INNER JOIN locked ON locked.id = changed.id
+    INNER JOIN clonedb.users AS u ON u.id = :user_id::uuid
+    WHERE locked.deleted_at IS NOT NULL
 )
-UPDATE clonedb.voice_models AS v
-SET
-    deleted_at = NULL,
-    updated_at = CASE WHEN v.deleted_at IS NULL THEN v.updated_at ELSE statement_timestamp() END
-FROM locked
-WHERE v.user_id = :user_id::uuid
-    AND v.id = locked.id
-RETURNING
-    v.id,
-    v.provider,
-    v.model_path,
-    v.sample_rate,
-    v.quality_score,
-    v.status,
-    v.is_active,
-    v.metadata,
-    v.created_at,
-    v.updated_at,
-    v.deleted_at;
+SELECT
+    changed.id,
+    changed.provider,
+    changed.model_path,
+    changed.sample_rate,
+    changed.quality_score,
+    changed.status,
+    changed.is_active,
+    changed.metadata,
+    changed.created_at,
+    changed.updated_at,
+    changed.deleted_at
+FROM changed;
 
 -- name: update(user_id, id, fields, provider, model_path, sample_rate, quality_score, status, metadata)^
 -- Changes the named fields of a living model.
@@ -464,6 +639,23 @@ WITH changed AS (
         v.created_at,
         v.updated_at,
         v.deleted_at
+),
+audited AS (
+    INSERT INTO clonedb.audit_logs (
+        actor_ref,
+        subject_ref,
+        action,
+        resource,
+        result
+    )
+    SELECT
+        clonedb.acting_ref(u.subject_ref),
+        u.subject_ref,
+        'voice_model.update',
+        'voice_models/' || changed.id,
+        'success'
+    FROM changed
+    INNER JOIN clonedb.users AS u ON u.id = :user_id::uuid
 ),
 dropped_caches AS (
     INSERT INTO clonedb.cache_generations AS g (
@@ -547,6 +739,23 @@ changed AS (
         v.created_at,
         v.updated_at,
         v.deleted_at
+),
+audited AS (
+    INSERT INTO clonedb.audit_logs (
+        actor_ref,
+        subject_ref,
+        action,
+        resource,
+        result
+    )
+    SELECT
+        clonedb.acting_ref(u.subject_ref),
+        u.subject_ref,
+        'voice_model.update',
+        'voice_models/' || changed.id,
+        'success'
+    FROM changed
+    INNER JOIN clonedb.users AS u ON u.id = :user_id::uuid
 ),
 dropped_caches AS (
     INSERT INTO clonedb.cache_generations AS g (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import typer
 
+from clonedb.commands.audit import audit
 from clonedb.commands.conversations import demo, load
 from clonedb.commands.health import health
 from clonedb.commands.maintain import maintain
@@ -25,4 +26,5 @@ app.command()(demo)
 app.command()(health)
 app.command()(load)
 app.command()(maintain)
+app.add_typer(audit, name="audit")
 app.add_typer(migrations, name="migrate")

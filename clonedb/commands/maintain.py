@@ -29,6 +29,8 @@ def maintain(
 ) -> None:
     """Remove what has expired, as clonedb_worker: cache entries, idle buckets, old counts.
 
+    Then the audit log is sealed, and the last seal printed; keep that outside of the database.
+
     For a scheduler, if there is one: nothing breaks without it. It may run twice at once and be
     killed at any time.
     """
@@ -48,5 +50,7 @@ def maintain(
                 else:
                     name = step.step.replace("_", " ")
                     stdout.print(f"{name:20} {step.rows:>10,} in {step.seconds:.2f} s")
+                    if step.last_seal is not None:
+                        stdout.print(f"last seal {step.last_seal}")
 
     event_loop.run(run())

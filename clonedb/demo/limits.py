@@ -80,7 +80,7 @@ async def run_into_limits(
 async def _train(scope: UserScope) -> RateLimitDecision:
     """Outside a transaction: its entry is not worth keeping others waiting for the bucket."""
     decision = await scope.rate_limits.take(_ENDPOINT)
-    await record(scope, "voice_model.train", _ENDPOINT, succeeded=decision.allowed)
+    await record(scope, "voice_model.train", "voice_models", succeeded=decision.allowed)
     return decision
 
 

@@ -72,8 +72,8 @@ async def _make(scope: UserScope, user: User) -> PersonModels:
         face=await recorded(
             scope,
             "face_model.activate",
-            f"face_model/{face.id}",
-            lambda tx: tx.face_models.activate(face.id),
+            f"face_models/{face.id}",
+            lambda own: own.face_models.activate(face.id),
         ),
         active_voices=await scope.voice_models.count(VoiceModelFilter(active=True)),
     )
@@ -81,7 +81,10 @@ async def _make(scope: UserScope, user: User) -> PersonModels:
 
 async def _activate_voice(scope: UserScope, id: UUID) -> VoiceModel:
     return await recorded(
-        scope, "voice_model.activate", f"voice_model/{id}", lambda tx: tx.voice_models.activate(id)
+        scope,
+        "voice_model.activate",
+        f"voice_models/{id}",
+        lambda own: own.voice_models.activate(id),
     )
 
 

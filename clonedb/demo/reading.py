@@ -156,8 +156,8 @@ async def _store(scope: UserScope, paper: Paper) -> DocumentSummary:
     return await recorded(
         scope,
         "document.upload",
-        f"document/{paper.id}",
-        lambda tx: tx.knowledge_documents.create(paper.upload()),
+        f"knowledge_documents/{paper.id}",
+        lambda own: own.knowledge_documents.create(paper.upload()),
     )
 
 

@@ -47,7 +47,7 @@ async def try_what_is_refused(app: Database, owner: Held, reader: Held) -> Refus
         await record(
             app.as_user(reader.user.id),
             "conversation_turn.record",
-            f"session/{session.id}",
+            f"conversation_sessions/{session.id}",
             succeeded=False,
         )
     leap = await _refusal(own.transition(fresh.id, "speaking"), InvalidTransition)

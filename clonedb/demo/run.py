@@ -147,7 +147,9 @@ async def _hold(
     )
     seconds = time.perf_counter() - started
     for one in held:
-        await record(app.as_user(one.user.id), "conversation.hold", f"session/{one.session.id}")
+        await record(
+            app.as_user(one.user.id), "conversation.hold", f"conversation_sessions/{one.session.id}"
+        )
     figures = [
         PersonFigures(
             user.name or "",

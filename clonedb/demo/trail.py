@@ -1,4 +1,4 @@
-"""The demonstration's audit trail: an entry for what people did, and what was done for them."""
+"""The demonstration's audit trail: entries about what no statement records by itself."""
 
 from __future__ import annotations
 
@@ -54,15 +54,12 @@ async def record_work(
 async def recorded(
     scope: UserScope, action: str, resource: str, deed: Callable[[UserScope], Awaitable[T]]
 ) -> T:
-    """Do it in a transaction with its entry: neither is stored without the other.
+    """Do what records itself where it succeeds; what is refused leaves an entry of a failure.
 
-    What is refused leaves an entry of a failure, and is raised.
+    That entry is not of the same statement, which is rolled back.
     """
     try:
-        async with scope.transaction() as tx:
-            done = await deed(tx)
-            await record(tx, action, resource)
-            return done
+        return await deed(scope)
     except ClonedbError:
         await record(scope, action, resource, succeeded=False)
         raise

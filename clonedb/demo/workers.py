@@ -89,7 +89,7 @@ class Reader:
             self._desk.worker,
             claim.user_id,
             "document.process",
-            f"document/{claim.id}",
+            f"knowledge_documents/{claim.id}",
             succeeded=bool(paper.pieces),
         )
 

@@ -15,7 +15,7 @@ from clonedb.errors import AlreadyExists, InvalidInput, NotFound
 from clonedb.ids import check_id
 from clonedb.pages import DEFAULT_LIMIT, Page, check_limit, filter_arguments, find_page
 from clonedb.repositories.writing import columns_of, found, same_as_stored
-from clonedb.validation import Label, Moment, validated
+from clonedb.validation import Moment, validated
 
 if TYPE_CHECKING:
     from clonedb.scope import QueryFunction, Scope
@@ -24,7 +24,18 @@ if TYPE_CHECKING:
 MAXIMUM_METADATA_BYTES: Final = 64 * 1024
 
 AuditResult = Literal["success", "failure"]
-Action = Annotated[str, Meta(min_length=1, max_length=100)]
+# The columns' bounds: in neither of the two fits an address or a sentence.
+Action = Annotated[
+    str, Meta(min_length=1, max_length=100, pattern=r"\A[a-z][a-z_]*(\.[a-z][a-z_]*)*\Z")
+]
+Resource = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=100,
+        pattern=r"\A[a-z][a-z_]*(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?\Z",
+    ),
+]
 UserAgent = Annotated[str, Meta(max_length=1_000)]
 
 
@@ -52,12 +63,14 @@ class AuditEntry(msgspec.Struct, frozen=True):
 class NewAuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     """An entry to append; without an id the database makes one.
 
-    `action` and `resource` are kept for good: no names and no addresses in them. What is personal
-    belongs into the other three, which can be erased.
+    `action` and `resource` are kept for good, so they are names of the system's own: an action of
+    small letters, underscores and dots (`document.export`), a resource of small letters and
+    underscores, and behind a slash an id (`knowledge_documents/0190…`). What is personal belongs
+    into the other three, which can be erased.
     """
 
     action: Action
-    resource: Label
+    resource: Resource
     result: AuditResult = "success"
     id: UUID | None = None
     ip_address: str | None = None
@@ -81,7 +94,7 @@ class AuditFilter(AuditPeriod, frozen=True, kw_only=True):
     subject_id: UUID | UnsetType = UNSET
     actor_id: UUID | UnsetType = UNSET
     action: Action | UnsetType = UNSET
-    resource: Label | UnsetType = UNSET
+    resource: Resource | UnsetType = UNSET
     result: AuditResult | UnsetType = UNSET
 
 

@@ -320,9 +320,10 @@ class ConversationSessionRepository:
         """End up to 10,000 sessions in one statement; returns how many had not ended before."""
         if not endings:
             return 0
-        return await self._scope.count(
+        ended = await self._scope.rows(
             queries.conversation_sessions.end_many, rows=rows_of(validated_rows(endings))
         )
+        return len(ended)
 
     async def delete(self, id: UUID | str) -> bool:
         """Hide the session and its turns; False if there was none."""

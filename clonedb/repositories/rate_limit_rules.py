@@ -91,5 +91,5 @@ class RateLimitRuleRepository:
     ) -> bool:
         """Remove a rule; False if there was none."""
         key = validated(_RuleKey(scope=scope, endpoint=endpoint, tier=tier))
-        removed = await self._scope.count(queries.rate_limit_rules.delete, **columns_of(key))
-        return removed > 0
+        removed = await self._scope.rows(queries.rate_limit_rules.delete, **columns_of(key))
+        return bool(removed)

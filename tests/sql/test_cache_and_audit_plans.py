@@ -54,9 +54,10 @@ def fill_audit_log(connection: Connection) -> None:
     """100 entries about each user, with details."""
     connection.execute(
         "INSERT INTO clonedb.audit_logs (actor_ref, subject_ref, action, resource, result) "
-        "SELECT u.subject_ref, u.subject_ref, 'a' || n, 'r' || n, "
+        "SELECT u.subject_ref, u.subject_ref, 'a' || letters, 'r' || letters, "
         "CASE WHEN n % 50 = 0 THEN 'failure' ELSE 'success' END "
-        "FROM clonedb.users AS u, generate_series(1, 100) AS n"
+        "FROM clonedb.users AS u, generate_series(1, 100) AS n, "
+        "translate(n::text, '0123456789', 'abcdefghij') AS letters"
     )
     connection.execute(
         "INSERT INTO clonedb.audit_subjects (user_id, id, user_agent) "
