@@ -23,6 +23,17 @@ from clonedb.repositories.audit_logs import (
     FailureStatistics,
     NewAuditEntry,
 )
+from clonedb.repositories.audit_seals import (
+    AuditSeal,
+    CheckedSeal,
+    Horizon,
+    ImplausibleEntry,
+    Month,
+    MovedEntry,
+    PendingEntries,
+    StoredEntry,
+    _NO_BOUND,
+)
 from clonedb.repositories.cache_table import PURGE_BATCH
 from clonedb.repositories.caches import (
     COMMON_HOLDERS,
@@ -271,6 +282,58 @@ class AuditLogRepository(Protocol):
         self, period: AuditPeriod | None = None, *, limit: int = DEFAULT_LIMIT
     ) -> list[FailureStatistics]:
         """What failed, most failures first."""
+        ...
+
+
+class AuditSealRepository(Protocol):
+    """Every login but the app's reads seals; the worker login cuts them."""
+
+    async def check_many(self, *, after: int, limit: int) -> list[CheckedSeal]:
+        """The next seals above a number, compared with the entries that are stored."""
+        ...
+
+    async def find_elsewhere(self, ids: Sequence[UUID]) -> list[MovedEntry]:
+        """Where entries are, whatever transaction they say they are of."""
+        ...
+
+    async def find_entries(self, number: int) -> bytes:
+        """What a seal says of its entries: 16 bytes of id and 32 of digest for each."""
+        ...
+
+    async def find_horizons(self, *, before: int) -> list[Horizon]:
+        """How far the seals below a number cover each server's transactions."""
+        ...
+
+    async def find_implausible(
+        self, pending: PendingEntries, *, to_xid: int, before: datetime | None, limit: int
+    ) -> list[ImplausibleEntry]:
+        """The entries that `find_pending` has counted as implausible."""
+        ...
+
+    async def find_last(self, *, before: int = _NO_BOUND) -> AuditSeal | None:
+        """The newest seal, or the newest whose number is below `before`."""
+        ...
+
+    async def find_months(self) -> list[Month]:
+        """The months that have a partition, oldest first."""
+        ...
+
+    async def find_pending(
+        self, horizons: dict[int, int], *, before: datetime | None
+    ) -> list[PendingEntries]:
+        """What no seal covers yet; implausible is also what is older than `before`."""
+        ...
+
+    async def find_stored(self, seal: CheckedSeal) -> list[StoredEntry]:
+        """The entries that are stored of the transactions that a seal covers."""
+        ...
+
+    async def seal(self, *, limit: int = DEFAULT_BATCH) -> AuditSeal | None:
+        """Seal the next `limit` entries, or as many as one transaction has written.
+
+        None where there is nothing to seal, or another is sealing. An entry waits for every
+        transaction that is older than its own and still open.
+        """
         ...
 
 
@@ -1440,6 +1503,7 @@ if TYPE_CHECKING:
     from clonedb.repositories.rate_limits import AddressRateLimitRepository as RealAddressRateLimitRepository
     from clonedb.repositories.audio_chunk_cache import AudioChunkCache as RealAudioChunkCache
     from clonedb.repositories.audit_logs import AuditLogRepository as RealAuditLogRepository
+    from clonedb.repositories.audit_seals import AuditSealRepository as RealAuditSealRepository
     from clonedb.repositories.caches import CacheRepository as RealCacheRepository
     from clonedb.repositories.conversation_sessions import ConversationSessionRepository as RealConversationSessionRepository
     from clonedb.repositories.daily_usage import DailyQuotaRepository as RealDailyQuotaRepository
@@ -1465,6 +1529,9 @@ if TYPE_CHECKING:
         return real
 
     def _AuditLogRepository(real: RealAuditLogRepository) -> AuditLogRepository:
+        return real
+
+    def _AuditSealRepository(real: RealAuditSealRepository) -> AuditSealRepository:
         return real
 
     def _CacheRepository(real: RealCacheRepository) -> CacheRepository:

@@ -62,6 +62,25 @@ COMMENT ON TYPE clonedb.rate_limit_state IS 'A bucket''s key, the rule that it f
 
 
 --
+-- Name: acting_ref(uuid); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE FUNCTION clonedb.acting_ref(p_subject_ref uuid) RETURNS uuid
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN CASE WHEN pg_has_role('clonedb_app'::name, 'USAGE'::text) THEN p_subject_ref ELSE NULL::uuid END;
+
+
+ALTER FUNCTION clonedb.acting_ref(p_subject_ref uuid) OWNER TO clonedb_owner;
+
+--
+-- Name: FUNCTION acting_ref(p_subject_ref uuid); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON FUNCTION clonedb.acting_ref(p_subject_ref uuid) IS 'Who is on record as the actor of a statement about somebody: themselves under the app login, NULL,
+which is the system, under any other.';
+
+
+--
 -- Name: audit_months_ahead(); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -692,12 +711,13 @@ BEGIN
             'USING (subject_ref = (SELECT clonedb.living_subject_ref()))',
             p_table
         );
-        -- Unknown is NULL: a sign-up or a failed login is recorded before there is a context.
+        -- Unknown is NULL: a failed login is recorded before there is a context. Whoever is on
+        -- record as a subject is so as the actor too: nobody's own deed looks like the system's.
         EXECUTE format(
             'CREATE POLICY own_or_unknown_to_append ON %s FOR INSERT TO clonedb_app '
             'WITH CHECK ('
             '(subject_ref IS NULL OR subject_ref = (SELECT clonedb.living_subject_ref())) '
-            'AND (actor_ref IS NULL OR actor_ref = (SELECT clonedb.living_subject_ref())))',
+            'AND actor_ref IS NOT DISTINCT FROM subject_ref)',
             p_table
         );
     ELSE
@@ -853,6 +873,190 @@ ALTER FUNCTION clonedb.rate_limit_subject(p_address inet) OWNER TO clonedb_owner
 
 COMMENT ON FUNCTION clonedb.rate_limit_subject(p_address inet) IS 'Whom an address stands for: itself in IPv4, also where it is mapped into IPv6; in IPv6 its network
 of 64 bits, since a single host has all of those addresses to choose from.';
+
+
+--
+-- Name: seal_audit_logs(integer); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE FUNCTION clonedb.seal_audit_logs(p_limit integer) RETURNS TABLE(number bigint, entry_count bigint, digest bytea, sealed_at timestamp with time zone)
+    LANGUAGE plpgsql SECURITY DEFINER ROWS 1
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    c_end constant xid8 := '9223372036854775807';
+    v_here constant bigint := (SELECT c.system_identifier FROM pg_control_system() AS c);
+    v_horizon xid8;
+    v_system bigint;
+    v_from xid8;
+    v_to xid8;
+    v_last xid8;
+    v_full xid8;
+    v_entries bytea;
+    v_before record;
+BEGIN
+    IF p_limit IS NULL OR p_limit NOT BETWEEN 1 AND 100000 THEN
+        RAISE EXCEPTION 'cannot seal % entries at once', p_limit
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Between 1 and 100,000.';
+    END IF;
+    IF NOT pg_try_advisory_xact_lock(hashtextextended('clonedb audit seals', 0)) THEN
+        RETURN;
+    END IF;
+
+    -- Every transaction below has ended, and the statements after this one see what it has written.
+    v_horizon := pg_snapshot_xmin(pg_current_snapshot());
+    SELECT
+        s.number,
+        s.digest
+    INTO v_before
+    FROM clonedb.audit_seals AS s
+    ORDER BY s.number DESC
+    LIMIT 1;
+
+    -- Transactions of another server, in a dump that was restored here, have all ended: those first.
+    FOR v_system IN
+        WITH RECURSIVE known (system_identifier) AS (
+            SELECT min(l.system_identifier)
+            FROM clonedb.audit_logs AS l
+            UNION ALL
+            SELECT (
+                SELECT min(l.system_identifier)
+                FROM clonedb.audit_logs AS l
+                WHERE l.system_identifier > known.system_identifier
+            )
+            FROM known
+            WHERE known.system_identifier IS NOT NULL
+        )
+        SELECT known.system_identifier
+        FROM known
+        WHERE known.system_identifier IS NOT NULL
+        ORDER BY
+            (known.system_identifier = v_here),
+            known.system_identifier
+    LOOP
+        v_from := coalesce(
+            (
+                SELECT s.to_xid
+                FROM clonedb.audit_seals AS s
+                WHERE s.system_identifier = v_system
+                ORDER BY s.from_xid DESC
+                LIMIT 1
+            ),
+            '0'::xid8
+        );
+        v_to := CASE WHEN v_system = v_here THEN v_horizon ELSE c_end END;
+        v_last := (
+            SELECT l.xid
+            FROM clonedb.audit_logs AS l
+            WHERE l.system_identifier = v_system
+                AND l.xid >= v_from
+                AND l.xid < v_to
+            ORDER BY l.xid DESC
+            LIMIT 1
+        );
+        CONTINUE WHEN v_last IS NULL;
+        v_full := (
+            SELECT l.xid
+            FROM clonedb.audit_logs AS l
+            WHERE l.system_identifier = v_system
+                AND l.xid >= v_from
+                AND l.xid < v_to
+            ORDER BY l.xid ASC
+            OFFSET p_limit - 1
+            LIMIT 1
+        );
+        -- Whole transactions; and as far as this server's have ended, where no batch is full.
+        IF v_full IS NOT NULL OR v_to = c_end THEN
+            v_to := (coalesce(v_full, v_last)::text::bigint + 1)::text::xid8;
+        END IF;
+        EXIT;
+    END LOOP;
+    IF v_last IS NULL THEN
+        RETURN;
+    END IF;
+
+    -- An entry is encoded as the server sends a record: the number of columns, and for each the oid
+    -- of its type, its length (-1 for NULL) and its bytes. sql/audit_seals.sql has the same.
+    v_entries := (
+        SELECT string_agg(
+            uuid_send(l.id)
+            || sha256(
+                record_send(
+                    ROW(
+                        l.id,
+                        l.actor_ref,
+                        l.subject_ref,
+                        convert_to(l.action, 'UTF8'),
+                        convert_to(l.resource, 'UTF8'),
+                        convert_to(l.result, 'UTF8'),
+                        l.system_identifier,
+                        l.xid,
+                        l.created_at
+                    )
+                )
+            ),
+            ''
+            ORDER BY l.xid, l.id
+        )
+        FROM clonedb.audit_logs AS l
+        WHERE l.system_identifier = v_system
+            AND l.xid >= v_from
+            AND l.xid < v_to
+    );
+    number := coalesce(v_before.number, 0) + 1;
+    entry_count := octet_length(v_entries) / 48;
+    sealed_at := clock_timestamp();
+    v_before.digest := coalesce(v_before.digest, decode(repeat('00', 32), 'hex'));
+    digest := sha256(
+        record_send(
+            ROW(
+                number,
+                v_system,
+                v_from,
+                v_to,
+                entry_count,
+                v_entries,
+                v_before.digest,
+                sealed_at
+            )
+        )
+    );
+    INSERT INTO clonedb.audit_seals (
+        number,
+        system_identifier,
+        from_xid,
+        to_xid,
+        entry_count,
+        entries,
+        previous_digest,
+        digest,
+        sealed_at
+    )
+    VALUES (
+        seal_audit_logs.number,
+        v_system,
+        v_from,
+        v_to,
+        seal_audit_logs.entry_count,
+        v_entries,
+        v_before.digest,
+        seal_audit_logs.digest,
+        seal_audit_logs.sealed_at
+    );
+    RETURN NEXT;
+END
+$$;
+
+
+ALTER FUNCTION clonedb.seal_audit_logs(p_limit integer) OWNER TO clonedb_owner;
+
+--
+-- Name: FUNCTION seal_audit_logs(p_limit integer); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON FUNCTION clonedb.seal_audit_logs(p_limit integer) IS 'Seals the next entries of the audit log, p_limit of them or as many as one transaction has written,
+and returns the new seal; no row where nothing is to be sealed, or another is sealing. Entries of a
+transaction that is older than one still open wait for it.';
 
 
 --
@@ -1189,29 +1393,53 @@ DECLARE
     v_user clonedb.users;
 BEGIN
     BEGIN
-        INSERT INTO clonedb.users AS u (
-            id,
-            email,
-            name,
-            personality_traits,
-            speaking_style,
-            preferred_llm_provider,
-            preferred_tts_provider,
-            settings
+        WITH stored (stored_user, created) AS (
+            INSERT INTO clonedb.users AS u (
+                id,
+                email,
+                name,
+                personality_traits,
+                speaking_style,
+                preferred_llm_provider,
+                preferred_tts_provider,
+                settings
+            )
+            VALUES (
+                coalesce(p_id, clonedb.uuid_v7()),
+                p_email,
+                p_name,
+                coalesce(p_personality_traits, '{}'),
+                p_speaking_style,
+                coalesce(p_preferred_llm_provider, 'gpt-4-turbo'),
+                coalesce(p_preferred_tts_provider, 'xtts-v2'),
+                coalesce(p_settings, '{}')
+            )
+            -- DO NOTHING would return no row to a repeat that races with the first.
+            ON CONFLICT (id) DO UPDATE SET id = excluded.id
+            RETURNING
+                u,
+                (u.xmax = 0)
+        ),
+        audited AS (
+            INSERT INTO clonedb.audit_logs (
+                actor_ref,
+                subject_ref,
+                action,
+                resource,
+                result
+            )
+            SELECT
+                (stored.stored_user).subject_ref,
+                (stored.stored_user).subject_ref,
+                'user.sign_up',
+                'users',
+                'success'
+            FROM stored
+            WHERE stored.created
         )
-        VALUES (
-            coalesce(p_id, clonedb.uuid_v7()),
-            p_email,
-            p_name,
-            coalesce(p_personality_traits, '{}'),
-            p_speaking_style,
-            coalesce(p_preferred_llm_provider, 'gpt-4-turbo'),
-            coalesce(p_preferred_tts_provider, 'xtts-v2'),
-            coalesce(p_settings, '{}')
-        )
-        -- DO NOTHING would return no row to a repeat that races with the first.
-        ON CONFLICT (id) DO UPDATE SET id = excluded.id
-        RETURNING u.* INTO v_user;
+        SELECT (stored.stored_user).*
+        INTO v_user
+        FROM stored;
     EXCEPTION
         -- A race that both indexes notice is reported by that of the address, which is not the one
         -- that ON CONFLICT watches. The other has committed by now.
@@ -1805,12 +2033,13 @@ CREATE TABLE clonedb.audit_logs (
     action text NOT NULL,
     resource text NOT NULL,
     result text NOT NULL,
+    system_identifier bigint DEFAULT (pg_control_system()).system_identifier NOT NULL,
     xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT audit_logs_action_is_short CHECK (((char_length(action) >= 1) AND (char_length(action) <= 100))),
+    CONSTRAINT audit_logs_action_is_a_name CHECK (((char_length(action) <= 100) AND (action ~ '^[a-z][a-z_]*([.][a-z][a-z_]*)*$'::text))),
     CONSTRAINT audit_logs_id_is_of_its_time CHECK (((id >= clonedb.uuid_v7_floor((((created_at AT TIME ZONE 'UTC'::text) - '1 day'::interval) AT TIME ZONE 'UTC'::text))) AND (id < clonedb.uuid_v7_floor((((created_at AT TIME ZONE 'UTC'::text) + '1 day'::interval) AT TIME ZONE 'UTC'::text))))),
     CONSTRAINT audit_logs_id_is_uuid_v7 CHECK (clonedb.is_uuid_v7(id)),
-    CONSTRAINT audit_logs_resource_is_short CHECK (((char_length(resource) >= 1) AND (char_length(resource) <= 200))),
+    CONSTRAINT audit_logs_resource_is_a_name CHECK (((char_length(resource) <= 100) AND (resource ~ '^[a-z][a-z_]*(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?$'::text))),
     CONSTRAINT audit_logs_result_is_known CHECK ((result = ANY (ARRAY['success'::text, 'failure'::text])))
 )
 PARTITION BY RANGE (id);
@@ -1852,14 +2081,14 @@ COMMENT ON COLUMN clonedb.audit_logs.subject_ref IS 'users.subject_ref of whom i
 -- Name: COLUMN audit_logs.action; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audit_logs.action IS 'What was done, such as login.';
+COMMENT ON COLUMN clonedb.audit_logs.action IS 'What was done, such as session.start: small letters, underscores and dots.';
 
 
 --
 -- Name: COLUMN audit_logs.resource; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audit_logs.resource IS 'What it was done to, such as voice_models/ and an id; no names, no addresses.';
+COMMENT ON COLUMN clonedb.audit_logs.resource IS 'What it was done to, such as voice_models, or voice_models/ and an id.';
 
 
 --
@@ -1867,6 +2096,13 @@ COMMENT ON COLUMN clonedb.audit_logs.resource IS 'What it was done to, such as v
 --
 
 COMMENT ON COLUMN clonedb.audit_logs.result IS 'success or failure.';
+
+
+--
+-- Name: COLUMN audit_logs.system_identifier; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.audit_logs.system_identifier IS 'The server that numbered the transaction; a dump that is restored elsewhere goes on with another.';
 
 
 --
@@ -1889,18 +2125,22 @@ COMMENT ON COLUMN clonedb.audit_logs.created_at IS 'When that transaction began.
 
 CREATE TABLE clonedb.audit_seals (
     number bigint NOT NULL,
+    system_identifier bigint NOT NULL,
     from_xid xid8 NOT NULL,
     to_xid xid8 NOT NULL,
     entry_count bigint NOT NULL,
-    digest bytea NOT NULL,
+    entries bytea NOT NULL,
     previous_digest bytea NOT NULL,
-    sealed_at timestamp with time zone DEFAULT now() NOT NULL,
+    digest bytea NOT NULL,
+    sealed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     CONSTRAINT audit_seals_digest_is_sha256 CHECK ((octet_length(digest) = 32)),
-    CONSTRAINT audit_seals_entry_count_is_not_negative CHECK ((entry_count >= 0)),
+    CONSTRAINT audit_seals_entries_are_counted CHECK ((octet_length(entries) = (48 * entry_count))),
+    CONSTRAINT audit_seals_entry_count_is_positive CHECK ((entry_count > 0)),
     CONSTRAINT audit_seals_number_is_positive CHECK ((number > 0)),
     CONSTRAINT audit_seals_previous_digest_is_sha256 CHECK ((octet_length(previous_digest) = 32)),
-    CONSTRAINT audit_seals_xids_are_a_range CHECK ((from_xid <= to_xid))
+    CONSTRAINT audit_seals_xids_are_a_range CHECK ((from_xid < to_xid))
 );
+ALTER TABLE ONLY clonedb.audit_seals ALTER COLUMN entries SET STORAGE EXTERNAL;
 
 
 ALTER TABLE clonedb.audit_seals OWNER TO clonedb_owner;
@@ -1909,7 +2149,8 @@ ALTER TABLE clonedb.audit_seals OWNER TO clonedb_owner;
 -- Name: TABLE audit_seals; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON TABLE clonedb.audit_seals IS 'Digests over batches of the audit log, each over the one before; append-only.';
+COMMENT ON TABLE clonedb.audit_seals IS 'Which entries of the audit log there are, in batches, each with a digest over the one before.
+Append-only, by clonedb.seal_audit_logs() alone; kept when the months of its entries are dropped.';
 
 
 --
@@ -1920,10 +2161,17 @@ COMMENT ON COLUMN clonedb.audit_seals.number IS '1, 2, 3 …';
 
 
 --
+-- Name: COLUMN audit_seals.system_identifier; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.audit_seals.system_identifier IS 'The server that numbered the transactions.';
+
+
+--
 -- Name: COLUMN audit_seals.from_xid; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audit_seals.from_xid IS 'The first transaction that it covers.';
+COMMENT ON COLUMN clonedb.audit_seals.from_xid IS 'The first transaction that it covers: to_xid of the server''s seal before, 0 in its first.';
 
 
 --
@@ -1941,17 +2189,24 @@ COMMENT ON COLUMN clonedb.audit_seals.entry_count IS 'How many entries it covers
 
 
 --
--- Name: COLUMN audit_seals.digest; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+-- Name: COLUMN audit_seals.entries; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audit_seals.digest IS 'SHA-256 over previous_digest and the entries.';
+COMMENT ON COLUMN clonedb.audit_seals.entries IS 'For each, by transaction and id: the 16 bytes of its id and the SHA-256 of its columns.';
 
 
 --
 -- Name: COLUMN audit_seals.previous_digest; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audit_seals.previous_digest IS 'The digest of the seal before; 32 zero bytes for the first.';
+COMMENT ON COLUMN clonedb.audit_seals.previous_digest IS 'The digest of the seal before; 32 zero bytes in the first.';
+
+
+--
+-- Name: COLUMN audit_seals.digest; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.audit_seals.digest IS 'SHA-256 over all other columns, and thereby over all seals before. Keep the last one elsewhere.';
 
 
 --
@@ -3969,6 +4224,14 @@ ALTER TABLE ONLY clonedb.audit_seals
 
 
 --
+-- Name: audit_seals audit_seals_ranges_differ; Type: CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE ONLY clonedb.audit_seals
+    ADD CONSTRAINT audit_seals_ranges_differ UNIQUE (system_identifier, from_xid);
+
+
+--
 -- Name: audit_subjects audit_subjects_pkey; Type: CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -4215,17 +4478,17 @@ COMMENT ON INDEX clonedb.audit_logs_subject IS 'Entries about one person, newest
 
 
 --
--- Name: audit_logs_xid; Type: INDEX; Schema: clonedb; Owner: clonedb_owner
+-- Name: audit_logs_transaction; Type: INDEX; Schema: clonedb; Owner: clonedb_owner
 --
 
-CREATE INDEX audit_logs_xid ON ONLY clonedb.audit_logs USING btree (xid);
+CREATE INDEX audit_logs_transaction ON ONLY clonedb.audit_logs USING btree (system_identifier, xid);
 
 
 --
--- Name: INDEX audit_logs_xid; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+-- Name: INDEX audit_logs_transaction; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON INDEX clonedb.audit_logs_xid IS 'Entries by transaction, to seal and to verify them.';
+COMMENT ON INDEX clonedb.audit_logs_transaction IS 'Entries by transaction, to seal and to verify them.';
 
 
 --
@@ -5034,7 +5297,7 @@ ALTER TABLE clonedb.llm_response_cache ENABLE ROW LEVEL SECURITY;
 -- Name: audit_logs own_or_unknown_to_append; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
 --
 
-CREATE POLICY own_or_unknown_to_append ON clonedb.audit_logs FOR INSERT TO clonedb_app WITH CHECK ((((subject_ref IS NULL) OR (subject_ref = ( SELECT clonedb.living_subject_ref() AS living_subject_ref))) AND ((actor_ref IS NULL) OR (actor_ref = ( SELECT clonedb.living_subject_ref() AS living_subject_ref)))));
+CREATE POLICY own_or_unknown_to_append ON clonedb.audit_logs FOR INSERT TO clonedb_app WITH CHECK ((((subject_ref IS NULL) OR (subject_ref = ( SELECT clonedb.living_subject_ref() AS living_subject_ref))) AND (NOT (actor_ref IS DISTINCT FROM subject_ref))));
 
 
 --
@@ -5240,6 +5503,15 @@ GRANT USAGE ON SCHEMA clonedb TO clonedb_dba;
 
 
 --
+-- Name: FUNCTION acting_ref(p_subject_ref uuid); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+REVOKE ALL ON FUNCTION clonedb.acting_ref(p_subject_ref uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION clonedb.acting_ref(p_subject_ref uuid) TO clonedb_app;
+GRANT ALL ON FUNCTION clonedb.acting_ref(p_subject_ref uuid) TO clonedb_worker;
+
+
+--
 -- Name: FUNCTION audit_months_ahead(); Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -5421,6 +5693,14 @@ REVOKE ALL ON FUNCTION clonedb.rate_limit_states(p_user_id uuid, p_endpoint text
 REVOKE ALL ON FUNCTION clonedb.rate_limit_subject(p_address inet) FROM PUBLIC;
 GRANT ALL ON FUNCTION clonedb.rate_limit_subject(p_address inet) TO clonedb_worker;
 GRANT ALL ON FUNCTION clonedb.rate_limit_subject(p_address inet) TO clonedb_dba;
+
+
+--
+-- Name: FUNCTION seal_audit_logs(p_limit integer); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+REVOKE ALL ON FUNCTION clonedb.seal_audit_logs(p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION clonedb.seal_audit_logs(p_limit integer) TO clonedb_worker;
 
 
 --
@@ -5770,7 +6050,7 @@ GRANT INSERT(result) ON TABLE clonedb.audit_logs TO clonedb_worker;
 -- Name: TABLE audit_seals; Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
-GRANT SELECT,INSERT ON TABLE clonedb.audit_seals TO clonedb_worker;
+GRANT SELECT ON TABLE clonedb.audit_seals TO clonedb_worker;
 GRANT SELECT ON TABLE clonedb.audit_seals TO clonedb_readonly;
 GRANT SELECT ON TABLE clonedb.audit_seals TO clonedb_backup;
 GRANT SELECT ON TABLE clonedb.audit_seals TO clonedb_dba;

@@ -28,7 +28,7 @@ from clonedb.demo.reading import read_documents
 from clonedb.demo.refusals import repeat, try_what_is_refused
 from clonedb.demo.report import DemoReport, LiveFigures, PersonFigures, ServerFacts, Transcript
 from clonedb.demo.service import Held, Service
-from clonedb.demo.trail import read_trail, record
+from clonedb.demo.trail import read_trail
 from clonedb.embedded import EmbeddedServer
 from clonedb.ids import new_id
 from clonedb.loading.conversations import Conversation
@@ -146,10 +146,6 @@ async def _hold(
         )
     )
     seconds = time.perf_counter() - started
-    for one in held:
-        await record(
-            app.as_user(one.user.id), "conversation.hold", f"conversation_sessions/{one.session.id}"
-        )
     figures = [
         PersonFigures(
             user.name or "",

@@ -98,8 +98,8 @@ OWN = "clonedb.living_subject_ref()"
 
 @pytest.mark.parametrize(
     ("actor", "subject", "acting"),
-    [(OWN, OWN, True), ("NULL", OWN, True), ("NULL", "NULL", True), ("NULL", "NULL", False)],
-    ids=["of oneself", "by the system", "of somebody unknown", "before there is a context"],
+    [(OWN, OWN, True), ("NULL", "NULL", True), ("NULL", "NULL", False)],
+    ids=["of oneself", "of somebody unknown", "before there is a context"],
 )
 def test_the_app_appends_to_the_audit_log(
     database: IsolatedDatabase, actor: str, subject: str, acting: bool
@@ -112,23 +112,39 @@ def test_the_app_appends_to_the_audit_log(
 
 @pytest.mark.parametrize(
     ("actor", "subject"),
-    [("%(other)s", OWN), (OWN, "%(other)s"), ("NULL", "%(other)s"), ("%(other)s", "NULL")],
+    [
+        ("%(other)s", OWN),
+        (OWN, "%(other)s"),
+        ("NULL", "%(other)s"),
+        ("%(other)s", "NULL"),
+        ("%(other)s", "%(other)s"),
+        ("%(mine)s", "NULL"),
+        ("NULL", "%(mine)s"),  # it would look like the system's deed
+    ],
 )
 @pytest.mark.parametrize("acting", [True, False], ids=["as Ada", "without context"])
 def test_actor_and_subject_cannot_be_forged(
     database: IsolatedDatabase, actor: str, subject: str, acting: bool
 ) -> None:
     with psycopg.connect(database.dsn("clonedb_superuser")) as superuser:
-        (other,) = superuser.execute(
-            "SELECT subject_ref FROM clonedb.users WHERE id = %s", (GRACE,)
-        ).fetchone() or (None,)
+        other, mine = (
+            (
+                superuser.execute(
+                    "SELECT subject_ref FROM clonedb.users WHERE id = %s", (user,)
+                ).fetchone()
+                or (None,)
+            )[0]
+            for user in (GRACE, ADA)
+        )
     with psycopg.connect(database.dsn("clonedb_app")) as app:
         act_for(app, ADA if acting else None)
         with pytest.raises(InsufficientPrivilege, match="row-level security"):
-            app.execute(APPEND.format(actor=actor, subject=subject).encode(), {"other": other})
+            app.execute(
+                APPEND.format(actor=actor, subject=subject).encode(), {"other": other, "mine": mine}
+            )
 
 
-@pytest.mark.parametrize("column", ["xid", "created_at"])
+@pytest.mark.parametrize("column", ["system_identifier", "xid", "created_at"])
 @pytest.mark.parametrize("role", ["clonedb_app", "clonedb_worker"])
 def test_nobody_chooses_what_an_entry_is_filed_under(
     database: IsolatedDatabase, role: str, column: str

@@ -379,7 +379,7 @@ def test_partitions_are_reached_through_their_table_alone(catalogue: Catalogue) 
         ("audio_chunk_cache", "(expires_at)"),
         ("rate_limits", "(user_id, endpoint, window_start)"),
         ("audit_logs", "(subject_ref, id DESC)"),
-        ("audit_logs", "(xid)"),
+        ("audit_logs", "(system_identifier, xid)"),
     ],
 )
 def test_the_index_is_there(catalogue: Catalogue, table: str, columns: str) -> None:

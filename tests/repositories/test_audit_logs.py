@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+import pytest_asyncio
 from ground import as_superuser, nothing_stored
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -38,6 +39,27 @@ DETAILED = NewAuditEntry(
     user_agent="Firefox",
     metadata={"attempt": 1},
 )
+
+
+async def _stored(migrated: IsolatedDatabase, worker: Database, name: str) -> User:
+    """A person who came before anything was on record, not even that."""
+    with as_superuser(migrated) as connection:
+        row = connection.execute(
+            "INSERT INTO clonedb.users (email, name) VALUES (%s, %s) RETURNING id",
+            [f"{name.lower()}@example.com", name],
+        ).fetchone()
+    assert row is not None
+    return await worker.users.get_by_id(row[0])
+
+
+@pytest_asyncio.fixture
+async def ada(migrated: IsolatedDatabase, worker: Database) -> User:
+    return await _stored(migrated, worker, "Ada")
+
+
+@pytest_asyncio.fixture
+async def grace(migrated: IsolatedDatabase, worker: Database) -> User:
+    return await _stored(migrated, worker, "Grace")
 
 
 async def test_a_users_deed_is_recorded_as_theirs_with_its_details(

@@ -464,7 +464,7 @@ async def test_a_hard_delete_removes_a_living_or_deleted_session_and_its_turns(
 ) -> None:
     kept = await sessions.start()
     await sessions.record_turn(kept.id, TURN)
-    with nothing_stored(migrated):
+    with nothing_stored(migrated, on_record=True):
         for deleted_first in (False, True):
             session = await sessions.start()
             await sessions.record_turn(session.id, TURN)

@@ -323,7 +323,7 @@ async def test_a_hard_delete_leaves_nothing_of_the_user_and_all_of_the_others(
     worker: Database, ada: User, migrated: IsolatedDatabase
 ) -> None:
     await talk(worker, ada, migrated)
-    with nothing_stored(migrated):
+    with nothing_stored(migrated, on_record=True):
         grace = await worker.users.create(NewUser(email="grace@example.com"))
         await talk(worker, grace, migrated)
         assert await worker.users.hard_delete(grace.id) is True
