@@ -37,7 +37,8 @@ def append(database: IsolatedDatabase, *counts: int) -> list[list[UUID]]:
 
 
 async def sealed_log(database: IsolatedDatabase) -> SealedLog:
-    """A log in the state that SealedLog says."""
+    """A log in the state that SealedLog says, behind a seal of what was there before."""
+    await seal_all(database)
     entries = append(database, 3, 3, 3)
     seals = await seal_all(database, limit=3)
     assert [one.entry_count for one in seals] == [3, 3, 3]
