@@ -65,8 +65,8 @@ CROSS JOIN LATERAL (
         ) AS entries,
         min(l.created_at) AS oldest_at,
         max(l.created_at) AS newest_at,
-        min(l.id::text COLLATE "C") AS lowest_id,
-        max(l.id::text COLLATE "C") AS highest_id
+        min(l.id::text COLLATE pg_catalog."C") AS lowest_id,
+        max(l.id::text COLLATE pg_catalog."C") AS highest_id
     FROM clonedb.audit_logs AS l
     WHERE l.system_identifier = s.system_identifier
         AND l.xid >= s.from_xid
