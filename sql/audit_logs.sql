@@ -1,5 +1,8 @@
 -- The audit log: who did what to whom. Entries are appended, and neither changed nor removed.
 --
+-- What a statement of another file changes, it puts on record itself, in its CTE `audited`: an entry for
+-- each row that it has changed, and none for what was so already. These are for what no statement knows.
+--
 -- An entry names people by users.subject_ref alone; its address, user agent and metadata are a row
 -- beside it (audit_subjects), which dies with its user. Pages are in the order of the ids, which is
 -- that of time within the milliseconds by which the clocks of services differ.

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import clonedb
 from clonedb import Database, User, UserScope, queries
 from clonedb.queries import load_directory, query_of
 from clonedb.testing import IsolatedDatabase
@@ -56,6 +57,22 @@ async def test_the_services_guides_transaction_runs(as_ada: UserScope) -> None:
     exec(source, defined)  # noqa: S102 - the guide's own example
     await defined["example"](as_ada)  # type: ignore[operator]
     assert await as_ada.conversation_sessions.count() == 1
+
+
+async def test_the_services_guides_login_is_on_record(
+    app: Database, worker: Database, ada: User
+) -> None:
+    (example,) = (block for block in blocks("docs/services.md", "python") if "logged_in" in block)
+    defined: dict[str, object] = {"clonedb": clonedb}
+    exec(example, defined)  # noqa: S102 - the guide's own example
+    for correct in (True, False):
+        await defined["logged_in"](app, ada.email, correct, "192.0.2.7")  # type: ignore[operator]
+    await defined["logged_in"](app, "nobody@example.com", True, "192.0.2.7")  # type: ignore[operator]
+    page = await worker.audit_logs.find_many(clonedb.AuditFilter(action="user.login"))
+    assert sorted((one.result, one.subject_id) for one in page.items if one.subject_id) == [
+        ("success", ada.id)
+    ]
+    assert [one.result for one in page.items if one.subject_id is None] == ["failure"] * 2
 
 
 async def test_the_services_guides_cache_runs(migrated: IsolatedDatabase, ada: User) -> None:
