@@ -25,20 +25,26 @@ def as_superuser(database: IsolatedDatabase) -> psycopg.Connection[Any]:
 def fingerprint(
     database: IsolatedDatabase, *, without: UUID | None = None
 ) -> dict[str, tuple[int, str]]:
-    """How many rows each table holds, and a digest of them; without those that name an id."""
+    """How many rows each table holds, and a digest of them; without those that name a user.
+
+    In the audit log that is done by what stands for the user there.
+    """
     with as_superuser(database) as connection:
         tables = connection.execute(
             "SELECT c.relname FROM pg_class AS c WHERE c.relnamespace = 'clonedb'::regnamespace "
             "AND c.relkind IN ('r', 'p') AND NOT c.relispartition ORDER BY c.relname"
         ).fetchall()
+        ref = connection.execute(
+            "SELECT u.subject_ref FROM clonedb.users AS u WHERE u.id = %s", [without]
+        ).fetchone() or (without,)
         found: dict[str, tuple[int, str]] = {}
         for (table,) in tables:
             row = connection.execute(
                 sql.SQL(
                     "SELECT count(*), coalesce(md5(string_agg(t::text, '|' ORDER BY t::text)), '') "
-                    "FROM {} AS t WHERE strpos(t::text, %s) = 0"
+                    "FROM {} AS t WHERE strpos(t::text, %s) = 0 AND strpos(t::text, %s) = 0"
                 ).format(sql.Identifier("clonedb", table)),
-                [str(without)],
+                [str(without), str(ref[0])],
             ).fetchone()
             assert row is not None
             found[table] = row
@@ -50,7 +56,7 @@ def fingerprint(
 def nothing_stored(
     database: IsolatedDatabase, *, but_for: UUID | None = None, on_record: bool = False
 ) -> Iterator[None]:
-    """Fails when the block has changed any row of any table, but for rows that name an id.
+    """Fails when the block has changed any row of any table, but for rows that name a user.
 
     With `on_record` the audit log may say what was done, and has to.
     """

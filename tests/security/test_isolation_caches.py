@@ -174,6 +174,9 @@ AUDIT_CALLS: dict[str, Callable[[AuditLogRepository, Any, User], Awaitable[Any]]
 async def test_no_method_of_the_audit_log_finds_or_changes_anothers_entries(
     worker: Database, as_attacker: UserScope, ada: User, migrated: IsolatedDatabase
 ) -> None:
+    with as_superuser(migrated) as connection:
+        # That they have signed up: whatever is found then is another's.
+        connection.execute("DELETE FROM clonedb.audit_logs")
     hers = worker.as_user(ada.id).audit_logs
     entry = await hers.append(ENTRY)
     logs = as_attacker.audit_logs
