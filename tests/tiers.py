@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from itertools import combinations
@@ -98,7 +98,9 @@ class Clock:
 class Making:
     """A computation that counts its runs and, where `held`, goes on when it is let go."""
 
-    def __init__(self, value: Any = None, *, held: bool = False, fails: BaseException | None = None):
+    def __init__(
+        self, value: Any = None, *, held: bool = False, fails: BaseException | None = None
+    ):
         self.value = answer() if value is None else value
         self.fails = fails
         self.runs = 0

@@ -198,9 +198,7 @@ async def test_a_caller_that_is_cancelled_before_it_computes_leaves_no_lease(
     await at_once(lambda: leases(migrated) == 0)
 
 
-async def test_a_fill_that_nobody_waits_for_any_more_is_given_up(
-    hasty: Process, ada: User
-) -> None:
+async def test_a_fill_that_nobody_waits_for_any_more_is_given_up(hasty: Process, ada: User) -> None:
     """Else whoever asks later waits for it in vain, again and again."""
     hung = Making(held=True)
     cache = hasty.caches.of(ada.id).llm_response
@@ -239,7 +237,9 @@ async def test_none_is_a_value_where_it_was_asked_for_in_every_tier(
     assert nothing.runs == 1
     assert here.figures(sample.name).memory_hits == 3
     assert there.figures(sample.name).database_hits == 1
-    assert await sample.of(there.database.as_user(ada.id).caches).get(sample.key(1).digest()) is None  # type: ignore[arg-type]
+    assert (
+        await sample.of(there.database.as_user(ada.id).caches).get(sample.key(1).digest()) is None
+    )  # type: ignore[arg-type]
 
 
 async def test_a_value_takes_the_place_of_none_and_none_of_a_value(
@@ -295,10 +295,10 @@ async def test_a_fill_that_takes_longer_than_its_lease_keeps_it(
     )
     (first,) = rows(migrated, "SELECT expires_at FROM clonedb.cache_fill_leases")
     await until(
-        lambda: rows(
-            migrated, "SELECT FROM clonedb.cache_fill_leases WHERE expires_at > %s", first[0]
+        lambda: (
+            rows(migrated, "SELECT FROM clonedb.cache_fill_leases WHERE expires_at > %s", first[0])
+            != []
         )
-        != []
     )
     slow.go_on.set()
     assert await filling == answer("slow")
@@ -317,9 +317,10 @@ async def test_who_has_waited_long_enough_computes_and_what_was_slow_is_stored(
     own = Making(answer("own"))
     cache = hasty.caches.of(ada.id).llm_response
     # The first waits for the other process, the second for the first.
-    assert await asyncio.gather(
-        *(cache.get_or_compute(question(), own) for _ in range(2))
-    ) == [answer("own")] * 2
+    assert (
+        await asyncio.gather(*(cache.get_or_compute(question(), own) for _ in range(2)))
+        == [answer("own")] * 2
+    )
     slow.go_on.set()
     assert await filling == answer("slow")
     assert await there.caches.of(ada.id).llm_response.get(question()) == answer("slow")

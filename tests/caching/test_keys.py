@@ -1,4 +1,4 @@
-"""Different questions have different digests, the same question has one, and a bad key is refused."""
+"""Different questions have different digests, the same one has one, and a bad key is refused."""
 
 from __future__ import annotations
 

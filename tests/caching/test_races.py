@@ -53,6 +53,11 @@ async def title_of(process: Process, user: User, document: UUID) -> str:
     return str(found.title)
 
 
+async def told(process: Process, user: User, before: int) -> None:
+    """Returns once the process has forgotten the user's answers again."""
+    await until(lambda: drops(process, user.id) > before)
+
+
 @pytest.mark.parametrize("ending", ["commit", "rollback"])
 @pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
 async def test_a_fill_meets_a_writer_of_its_document_in_every_order(
@@ -102,7 +107,8 @@ async def test_a_fill_meets_a_writer_of_its_document_in_every_order(
             await steps.take(step, migrated)
         await asyncio.gather(*calls)
         if ending == "commit":
-            await until(lambda: drops(here, ada.id) > before[0] and drops(there, ada.id) > before[1])
+            await told(here, ada, before[0])
+            await told(there, ada, before[1])
         present = await title_of(there, ada, document)
         assert present == ("0" if ending == "rollback" else f"{number + 1}")
         for cache in (ours, theirs, theirs, ours):
@@ -168,7 +174,7 @@ async def test_a_fill_meets_an_invalidation_by_hand_in_every_order(
         for step in order:
             await steps.take(step, migrated)
         await asyncio.gather(*calls)
-        await until(lambda: drops(here, ada.id) > before)
+        await told(here, ada, before)
         for cache in (ours, theirs, theirs, ours):
             found = await cache.get(key)
             assert found is None or found.response == elsewhere, order
