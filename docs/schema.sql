@@ -86,23 +86,41 @@ missing.';
 
 
 --
--- Name: cache_notice(uuid, text); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
+-- Name: cache_initials(text[]); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
 --
 
-CREATE FUNCTION clonedb.cache_notice(p_user_id uuid, p_caches text) RETURNS text
+CREATE FUNCTION clonedb.cache_initials(p_caches text[]) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN ((p_caches || ':'::text) || encode(SUBSTRING(sha256(uuid_send(p_user_id)) FROM 1 FOR 2), 'hex'::text));
+    RETURN (SELECT string_agg(DISTINCT "left"(c.cache, 1), ''::text ORDER BY ("left"(c.cache, 1))) AS string_agg FROM unnest(cache_initials.p_caches) c(cache));
 
 
-ALTER FUNCTION clonedb.cache_notice(p_user_id uuid, p_caches text) OWNER TO clonedb_owner;
+ALTER FUNCTION clonedb.cache_initials(p_caches text[]) OWNER TO clonedb_owner;
 
 --
--- Name: FUNCTION cache_notice(p_user_id uuid, p_caches text); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+-- Name: FUNCTION cache_initials(p_caches text[]); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON FUNCTION clonedb.cache_notice(p_user_id uuid, p_caches text) IS 'What processes are told (NOTIFY clonedb_caches) when caches of a user are dropped: the initials of
-the caches (e, v, l, a), and 16 bits of the digest of the user''s id. Every login of the database may
-listen, so it says nothing of a person: about one user in 65,536 is meant.';
+COMMENT ON FUNCTION clonedb.cache_initials(p_caches text[]) IS 'The initials of caches: a, e, l, v.';
+
+
+--
+-- Name: cache_notice(uuid, text[]); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE FUNCTION clonedb.cache_notice(p_user_id uuid, p_caches text[]) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ((clonedb.cache_initials(p_caches) || ':'::text) || encode(SUBSTRING(sha256(uuid_send(p_user_id)) FROM 1 FOR 2), 'hex'::text));
+
+
+ALTER FUNCTION clonedb.cache_notice(p_user_id uuid, p_caches text[]) OWNER TO clonedb_owner;
+
+--
+-- Name: FUNCTION cache_notice(p_user_id uuid, p_caches text[]); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON FUNCTION clonedb.cache_notice(p_user_id uuid, p_caches text[]) IS 'What processes are told (NOTIFY clonedb_caches) when caches of a user are dropped: the initials of
+the caches, and 16 bits of the digest of the user''s id. Every login of the database may listen, so it
+says nothing of a person: about one user in 65,536 is meant.';
 
 
 --
@@ -1480,6 +1498,7 @@ CREATE FUNCTION clonedb.trim_caches(p_limit bigint) RETURNS TABLE(cache text, ex
 DECLARE
     v_maximum bigint;
     v_surplus bigint;
+    v_changes tid[];
 BEGIN
     IF (p_limit BETWEEN 1 AND 10000) IS NOT TRUE THEN
         RAISE EXCEPTION 'a batch is of 1 to 10,000 entries, not of %', p_limit
@@ -1527,6 +1546,42 @@ BEGIN
             FOR UPDATE SKIP LOCKED
         ))
         AND lease.expires_at <= statement_timestamp();
+
+    -- Changes that are no news to anybody: first the fills that began before them end in nothing,
+    -- then what such fills have stored goes, then the changes, which nothing is old by any more.
+    v_changes := ARRAY(
+        SELECT ch.ctid
+        FROM clonedb.cache_changes AS ch
+        WHERE ch.created_at < statement_timestamp() - interval '1 hour'
+        ORDER BY ch.created_at
+        LIMIT p_limit
+        FOR UPDATE SKIP LOCKED
+    );
+    IF cardinality(v_changes) = 0 THEN
+        RETURN;
+    END IF;
+    DELETE FROM clonedb.cache_fill_leases AS lease
+    USING clonedb.cache_changes AS ch
+    WHERE ch.ctid = ANY(v_changes)
+        AND lease.user_id = ch.user_id
+        AND lease.cache = ANY(ch.caches)
+        AND NOT pg_visible_in_snapshot(ch.xid, lease.snapshot);
+    FOREACH cache IN ARRAY ARRAY['embedding', 'vector_search', 'llm_response', 'audio_chunk'] LOOP
+        -- Locked in the order of the keys, as where hits are recorded: no two can deadlock.
+        EXECUTE format(
+            'DELETE FROM clonedb.%1$I AS c WHERE c.ctid = ANY(ARRAY('
+            'SELECT old.ctid FROM clonedb.%1$I AS old '
+            'WHERE old.user_id IN ('
+            'SELECT ch.user_id FROM clonedb.cache_changes AS ch WHERE ch.ctid = ANY($1)) '
+            'AND EXISTS (SELECT FROM clonedb.cache_changes AS ch '
+            'WHERE ch.ctid = ANY($1) AND ch.user_id = old.user_id AND $2 = ANY(ch.caches) '
+            'AND NOT pg_visible_in_snapshot(ch.xid, old.snapshot)) '
+            'ORDER BY old.user_id, old.key FOR UPDATE))',
+            cache || '_cache'
+        ) USING v_changes, cache;
+    END LOOP;
+    DELETE FROM clonedb.cache_changes AS ch
+    WHERE ch.ctid = ANY(v_changes);
 END
 $_$;
 
@@ -1538,8 +1593,8 @@ ALTER FUNCTION clonedb.trim_caches(p_limit bigint) OWNER TO clonedb_owner;
 --
 
 COMMENT ON FUNCTION clonedb.trim_caches(p_limit bigint) IS 'Removes up to so many expired entries of each cache, whoever they belong to, then up to so many of
-those soonest to expire where the cache is beyond its budget; and leases that are over. Rows that
-somebody is renewing are left. Returns what it removed, and nothing of what was in it.';
+those soonest to expire where the cache is beyond its budget; leases that are over; and changes of an
+hour ago with what they have made old. Expired rows that somebody is renewing are left. Returns what it removed, and nothing of what was in it.';
 
 
 --
@@ -1679,7 +1734,7 @@ CREATE UNLOGGED TABLE clonedb.audio_chunk_cache (
     format text,
     duration_ms integer,
     sample_rate integer,
-    generation bigint DEFAULT 0 NOT NULL,
+    snapshot pg_snapshot DEFAULT pg_current_snapshot() NOT NULL,
     tags text[] DEFAULT '{}'::text[] NOT NULL,
     hit_count bigint DEFAULT 0 NOT NULL,
     expires_at timestamp with time zone NOT NULL,
@@ -1753,10 +1808,10 @@ COMMENT ON COLUMN clonedb.audio_chunk_cache.sample_rate IS 'Samples per second (
 
 
 --
--- Name: COLUMN audio_chunk_cache.generation; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+-- Name: COLUMN audio_chunk_cache.snapshot; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audio_chunk_cache.generation IS 'The user''s generation when the making of it began; an older one than the present is not read.';
+COMMENT ON COLUMN clonedb.audio_chunk_cache.snapshot IS 'What had been committed when its making began: a change that is not in it has made it old.';
 
 
 --
@@ -2085,6 +2140,59 @@ COMMENT ON COLUMN clonedb.cache_budgets.updated_at IS 'When it last changed.';
 
 
 --
+-- Name: cache_changes; Type: TABLE; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE UNLOGGED TABLE clonedb.cache_changes (
+    user_id uuid NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    caches text[] NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT cache_changes_caches_are_known CHECK (((caches <@ ARRAY['embedding'::text, 'vector_search'::text, 'llm_response'::text, 'audio_chunk'::text]) AND (cardinality(caches) > 0)))
+);
+
+ALTER TABLE ONLY clonedb.cache_changes FORCE ROW LEVEL SECURITY;
+
+
+ALTER TABLE clonedb.cache_changes OWNER TO clonedb_owner;
+
+--
+-- Name: TABLE cache_changes; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON TABLE clonedb.cache_changes IS 'Changes that have made entries of a user''s caches old. Kept for an hour, then the entries are gone.';
+
+
+--
+-- Name: COLUMN cache_changes.user_id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_changes.user_id IS 'Whose caches; the nil UUID for the shared entries.';
+
+
+--
+-- Name: COLUMN cache_changes.xid; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_changes.xid IS 'The transaction that has made the change.';
+
+
+--
+-- Name: COLUMN cache_changes.caches; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_changes.caches IS 'Which caches: a document is in vector searches and LLM responses, a voice in audio chunks, a user in
+all of them.';
+
+
+--
+-- Name: COLUMN cache_changes.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_changes.created_at IS 'When the transaction began.';
+
+
+--
 -- Name: cache_fill_leases; Type: TABLE; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -2093,11 +2201,11 @@ CREATE UNLOGGED TABLE clonedb.cache_fill_leases (
     cache text NOT NULL,
     key bytea NOT NULL,
     holder uuid NOT NULL,
-    generation bigint DEFAULT 0 NOT NULL,
+    snapshot pg_snapshot DEFAULT pg_current_snapshot() NOT NULL,
     expires_at timestamp with time zone NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT cache_fill_leases_cache_is_known CHECK ((cache = ANY (ARRAY['embedding_cache'::text, 'vector_search_cache'::text, 'llm_response_cache'::text, 'audio_chunk_cache'::text]))),
+    CONSTRAINT cache_fill_leases_cache_is_known CHECK ((cache = ANY (ARRAY['embedding'::text, 'vector_search'::text, 'llm_response'::text, 'audio_chunk'::text]))),
     CONSTRAINT cache_fill_leases_key_is_a_digest CHECK ((octet_length(key) = 32))
 )
 WITH (fillfactor='70');
@@ -2125,7 +2233,7 @@ COMMENT ON COLUMN clonedb.cache_fill_leases.user_id IS 'Whose entry it is; the n
 -- Name: COLUMN cache_fill_leases.cache; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.cache_fill_leases.cache IS 'The table of the cache.';
+COMMENT ON COLUMN clonedb.cache_fill_leases.cache IS 'The cache.';
 
 
 --
@@ -2143,10 +2251,10 @@ COMMENT ON COLUMN clonedb.cache_fill_leases.holder IS 'A random number of the pr
 
 
 --
--- Name: COLUMN cache_fill_leases.generation; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+-- Name: COLUMN cache_fill_leases.snapshot; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.cache_fill_leases.generation IS 'What the entry will be stored with; an invalidation raises it, so that a slow fill is refused.';
+COMMENT ON COLUMN clonedb.cache_fill_leases.snapshot IS 'What the entry will be stored with: what had been committed when the lease was taken.';
 
 
 --
@@ -2168,82 +2276,6 @@ COMMENT ON COLUMN clonedb.cache_fill_leases.created_at IS 'When it was first tak
 --
 
 COMMENT ON COLUMN clonedb.cache_fill_leases.updated_at IS 'When it was last taken or renewed.';
-
-
---
--- Name: cache_generations; Type: TABLE; Schema: clonedb; Owner: clonedb_owner
---
-
-CREATE UNLOGGED TABLE clonedb.cache_generations (
-    user_id uuid NOT NULL,
-    embedding bigint DEFAULT 0 NOT NULL,
-    vector_search bigint DEFAULT 0 NOT NULL,
-    llm_response bigint DEFAULT 0 NOT NULL,
-    audio_chunk bigint DEFAULT 0 NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL
-)
-WITH (fillfactor='50');
-
-ALTER TABLE ONLY clonedb.cache_generations FORCE ROW LEVEL SECURITY;
-
-
-ALTER TABLE clonedb.cache_generations OWNER TO clonedb_owner;
-
---
--- Name: TABLE cache_generations; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
---
-
-COMMENT ON TABLE clonedb.cache_generations IS 'How often each of a user''s caches was dropped as a whole; no row is 0. Older entries are not read.';
-
-
---
--- Name: COLUMN cache_generations.user_id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
---
-
-COMMENT ON COLUMN clonedb.cache_generations.user_id IS 'Whose caches; the nil UUID for the shared entries.';
-
-
---
--- Name: COLUMN cache_generations.embedding; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
---
-
-COMMENT ON COLUMN clonedb.cache_generations.embedding IS 'Of embeddings: deleting the user counts it up.';
-
-
---
--- Name: COLUMN cache_generations.vector_search; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
---
-
-COMMENT ON COLUMN clonedb.cache_generations.vector_search IS 'Of vector searches: a change to a document counts it up.';
-
-
---
--- Name: COLUMN cache_generations.llm_response; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
---
-
-COMMENT ON COLUMN clonedb.cache_generations.llm_response IS 'Of LLM responses: a change to a document counts it up.';
-
-
---
--- Name: COLUMN cache_generations.audio_chunk; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
---
-
-COMMENT ON COLUMN clonedb.cache_generations.audio_chunk IS 'Of audio chunks: a change of the active voice counts it up.';
-
-
---
--- Name: COLUMN cache_generations.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
---
-
-COMMENT ON COLUMN clonedb.cache_generations.created_at IS 'When one was first counted up.';
-
-
---
--- Name: COLUMN cache_generations.updated_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
---
-
-COMMENT ON COLUMN clonedb.cache_generations.updated_at IS 'When one was last counted up.';
 
 
 --
@@ -2861,7 +2893,7 @@ CREATE UNLOGGED TABLE clonedb.embedding_cache (
     embedding bytea,
     model text NOT NULL,
     dimensions integer,
-    generation bigint DEFAULT 0 NOT NULL,
+    snapshot pg_snapshot DEFAULT pg_current_snapshot() NOT NULL,
     tags text[] DEFAULT '{}'::text[] NOT NULL,
     hit_count bigint DEFAULT 0 NOT NULL,
     expires_at timestamp with time zone NOT NULL,
@@ -2927,10 +2959,10 @@ COMMENT ON COLUMN clonedb.embedding_cache.dimensions IS 'How many numbers it has
 
 
 --
--- Name: COLUMN embedding_cache.generation; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+-- Name: COLUMN embedding_cache.snapshot; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.embedding_cache.generation IS 'The user''s generation when the making of it began; an older one than the present is not read.';
+COMMENT ON COLUMN clonedb.embedding_cache.snapshot IS 'What had been committed when its making began: a change that is not in it has made it old.';
 
 
 --
@@ -3341,7 +3373,7 @@ CREATE UNLOGGED TABLE clonedb.llm_response_cache (
     key bytea NOT NULL,
     response text,
     provider text NOT NULL,
-    generation bigint DEFAULT 0 NOT NULL,
+    snapshot pg_snapshot DEFAULT pg_current_snapshot() NOT NULL,
     document_ids uuid[] DEFAULT '{}'::uuid[] NOT NULL,
     tags text[] DEFAULT '{}'::text[] NOT NULL,
     hit_count bigint DEFAULT 0 NOT NULL,
@@ -3398,10 +3430,10 @@ COMMENT ON COLUMN clonedb.llm_response_cache.provider IS 'The language model tha
 
 
 --
--- Name: COLUMN llm_response_cache.generation; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+-- Name: COLUMN llm_response_cache.snapshot; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.llm_response_cache.generation IS 'The user''s generation when the making of it began; an older one than the present is not read.';
+COMMENT ON COLUMN clonedb.llm_response_cache.snapshot IS 'What had been committed when its making began: a change that is not in it has made it old.';
 
 
 --
@@ -3725,7 +3757,7 @@ CREATE UNLOGGED TABLE clonedb.vector_search_cache (
     key bytea NOT NULL,
     results jsonb,
     document_ids uuid[] DEFAULT '{}'::uuid[] NOT NULL,
-    generation bigint DEFAULT 0 NOT NULL,
+    snapshot pg_snapshot DEFAULT pg_current_snapshot() NOT NULL,
     tags text[] DEFAULT '{}'::text[] NOT NULL,
     hit_count bigint DEFAULT 0 NOT NULL,
     expires_at timestamp with time zone NOT NULL,
@@ -3780,10 +3812,10 @@ COMMENT ON COLUMN clonedb.vector_search_cache.document_ids IS 'The documents in 
 
 
 --
--- Name: COLUMN vector_search_cache.generation; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+-- Name: COLUMN vector_search_cache.snapshot; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.vector_search_cache.generation IS 'The user''s generation when the making of it began; an older one than the present is not read.';
+COMMENT ON COLUMN clonedb.vector_search_cache.snapshot IS 'What had been committed when its making began: a change that is not in it has made it old.';
 
 
 --
@@ -3985,19 +4017,19 @@ ALTER TABLE ONLY clonedb.cache_budgets
 
 
 --
+-- Name: cache_changes cache_changes_pkey; Type: CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE ONLY clonedb.cache_changes
+    ADD CONSTRAINT cache_changes_pkey PRIMARY KEY (user_id, xid);
+
+
+--
 -- Name: cache_fill_leases cache_fill_leases_pkey; Type: CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
 --
 
 ALTER TABLE ONLY clonedb.cache_fill_leases
     ADD CONSTRAINT cache_fill_leases_pkey PRIMARY KEY (user_id, cache, key);
-
-
---
--- Name: cache_generations cache_generations_pkey; Type: CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
---
-
-ALTER TABLE ONLY clonedb.cache_generations
-    ADD CONSTRAINT cache_generations_pkey PRIMARY KEY (user_id);
 
 
 --
@@ -4240,6 +4272,20 @@ CREATE INDEX audit_subjects_entry ON clonedb.audit_subjects USING btree (id);
 --
 
 COMMENT ON INDEX clonedb.audit_subjects_entry IS 'Details of entries across users, and by age, to purge them with their month.';
+
+
+--
+-- Name: cache_changes_age; Type: INDEX; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE INDEX cache_changes_age ON clonedb.cache_changes USING btree (created_at);
+
+
+--
+-- Name: INDEX cache_changes_age; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON INDEX clonedb.cache_changes_age IS 'Changes by age, to purge them.';
 
 
 --
@@ -4739,16 +4785,16 @@ ALTER TABLE clonedb.audit_logs ENABLE ROW LEVEL SECURITY;
 ALTER TABLE clonedb.audit_subjects ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: cache_changes; Type: ROW SECURITY; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE clonedb.cache_changes ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: cache_fill_leases; Type: ROW SECURITY; Schema: clonedb; Owner: clonedb_owner
 --
 
 ALTER TABLE clonedb.cache_fill_leases ENABLE ROW LEVEL SECURITY;
-
---
--- Name: cache_generations; Type: ROW SECURITY; Schema: clonedb; Owner: clonedb_owner
---
-
-ALTER TABLE clonedb.cache_generations ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: conversation_sessions; Type: ROW SECURITY; Schema: clonedb; Owner: clonedb_owner
@@ -4796,17 +4842,17 @@ CREATE POLICY every_row ON clonedb.audit_subjects TO clonedb_owner, clonedb_work
 
 
 --
+-- Name: cache_changes every_row; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY every_row ON clonedb.cache_changes TO clonedb_owner, clonedb_worker, clonedb_dba USING (true) WITH CHECK (true);
+
+
+--
 -- Name: cache_fill_leases every_row; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
 --
 
 CREATE POLICY every_row ON clonedb.cache_fill_leases TO clonedb_owner, clonedb_worker, clonedb_dba USING (true) WITH CHECK (true);
-
-
---
--- Name: cache_generations every_row; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
---
-
-CREATE POLICY every_row ON clonedb.cache_generations TO clonedb_owner, clonedb_worker, clonedb_dba USING (true) WITH CHECK (true);
 
 
 --
@@ -4915,17 +4961,17 @@ CREATE POLICY every_row_to_read ON clonedb.audit_subjects FOR SELECT TO clonedb_
 
 
 --
+-- Name: cache_changes every_row_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY every_row_to_read ON clonedb.cache_changes FOR SELECT TO clonedb_readonly, clonedb_backup USING (true);
+
+
+--
 -- Name: cache_fill_leases every_row_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
 --
 
 CREATE POLICY every_row_to_read ON clonedb.cache_fill_leases FOR SELECT TO clonedb_readonly, clonedb_backup USING (true);
-
-
---
--- Name: cache_generations every_row_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
---
-
-CREATE POLICY every_row_to_read ON clonedb.cache_generations FOR SELECT TO clonedb_readonly, clonedb_backup USING (true);
 
 
 --
@@ -5052,17 +5098,17 @@ CREATE POLICY own_rows ON clonedb.audit_subjects TO clonedb_app USING ((user_id 
 
 
 --
+-- Name: cache_changes own_rows; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY own_rows ON clonedb.cache_changes TO clonedb_app USING ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id))) WITH CHECK ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id)));
+
+
+--
 -- Name: cache_fill_leases own_rows; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
 --
 
 CREATE POLICY own_rows ON clonedb.cache_fill_leases TO clonedb_app USING ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id))) WITH CHECK ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id)));
-
-
---
--- Name: cache_generations own_rows; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
---
-
-CREATE POLICY own_rows ON clonedb.cache_generations TO clonedb_app USING ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id))) WITH CHECK ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id)));
 
 
 --
@@ -5183,10 +5229,10 @@ CREATE POLICY shared_rows_to_read ON clonedb.audio_chunk_cache FOR SELECT TO clo
 
 
 --
--- Name: cache_generations shared_rows_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+-- Name: cache_changes shared_rows_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
 --
 
-CREATE POLICY shared_rows_to_read ON clonedb.cache_generations FOR SELECT TO clonedb_app USING ((user_id = '00000000-0000-0000-0000-000000000000'::uuid));
+CREATE POLICY shared_rows_to_read ON clonedb.cache_changes FOR SELECT TO clonedb_app USING ((user_id = '00000000-0000-0000-0000-000000000000'::uuid));
 
 
 --
@@ -5251,13 +5297,23 @@ GRANT ALL ON FUNCTION clonedb.audit_months_ahead() TO clonedb_dba;
 
 
 --
--- Name: FUNCTION cache_notice(p_user_id uuid, p_caches text); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+-- Name: FUNCTION cache_initials(p_caches text[]); Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
-REVOKE ALL ON FUNCTION clonedb.cache_notice(p_user_id uuid, p_caches text) FROM PUBLIC;
-GRANT ALL ON FUNCTION clonedb.cache_notice(p_user_id uuid, p_caches text) TO clonedb_app;
-GRANT ALL ON FUNCTION clonedb.cache_notice(p_user_id uuid, p_caches text) TO clonedb_worker;
-GRANT ALL ON FUNCTION clonedb.cache_notice(p_user_id uuid, p_caches text) TO clonedb_dba;
+REVOKE ALL ON FUNCTION clonedb.cache_initials(p_caches text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION clonedb.cache_initials(p_caches text[]) TO clonedb_app;
+GRANT ALL ON FUNCTION clonedb.cache_initials(p_caches text[]) TO clonedb_worker;
+GRANT ALL ON FUNCTION clonedb.cache_initials(p_caches text[]) TO clonedb_dba;
+
+
+--
+-- Name: FUNCTION cache_notice(p_user_id uuid, p_caches text[]); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+REVOKE ALL ON FUNCTION clonedb.cache_notice(p_user_id uuid, p_caches text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION clonedb.cache_notice(p_user_id uuid, p_caches text[]) TO clonedb_app;
+GRANT ALL ON FUNCTION clonedb.cache_notice(p_user_id uuid, p_caches text[]) TO clonedb_worker;
+GRANT ALL ON FUNCTION clonedb.cache_notice(p_user_id uuid, p_caches text[]) TO clonedb_dba;
 
 
 --
@@ -5673,10 +5729,10 @@ GRANT SELECT(user_id) ON TABLE clonedb.audio_chunk_cache TO clonedb_readonly;
 
 
 --
--- Name: COLUMN audio_chunk_cache.generation; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+-- Name: COLUMN audio_chunk_cache.snapshot; Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
-GRANT SELECT(generation) ON TABLE clonedb.audio_chunk_cache TO clonedb_readonly;
+GRANT SELECT(snapshot) ON TABLE clonedb.audio_chunk_cache TO clonedb_readonly;
 
 
 --
@@ -5798,6 +5854,17 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.cache_budgets TO clonedb_dba;
 
 
 --
+-- Name: TABLE cache_changes; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT ON TABLE clonedb.cache_changes TO clonedb_backup;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.cache_changes TO clonedb_app;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.cache_changes TO clonedb_worker;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.cache_changes TO clonedb_dba;
+GRANT SELECT ON TABLE clonedb.cache_changes TO clonedb_readonly;
+
+
+--
 -- Name: TABLE cache_fill_leases; Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -5822,10 +5889,10 @@ GRANT SELECT(cache) ON TABLE clonedb.cache_fill_leases TO clonedb_readonly;
 
 
 --
--- Name: COLUMN cache_fill_leases.generation; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+-- Name: COLUMN cache_fill_leases.snapshot; Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
-GRANT SELECT(generation) ON TABLE clonedb.cache_fill_leases TO clonedb_readonly;
+GRANT SELECT(snapshot) ON TABLE clonedb.cache_fill_leases TO clonedb_readonly;
 
 
 --
@@ -5847,17 +5914,6 @@ GRANT SELECT(created_at) ON TABLE clonedb.cache_fill_leases TO clonedb_readonly;
 --
 
 GRANT SELECT(updated_at) ON TABLE clonedb.cache_fill_leases TO clonedb_readonly;
-
-
---
--- Name: TABLE cache_generations; Type: ACL; Schema: clonedb; Owner: clonedb_owner
---
-
-GRANT SELECT ON TABLE clonedb.cache_generations TO clonedb_backup;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.cache_generations TO clonedb_app;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.cache_generations TO clonedb_worker;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.cache_generations TO clonedb_dba;
-GRANT SELECT ON TABLE clonedb.cache_generations TO clonedb_readonly;
 
 
 --
@@ -6060,10 +6116,10 @@ GRANT SELECT(user_id) ON TABLE clonedb.embedding_cache TO clonedb_readonly;
 
 
 --
--- Name: COLUMN embedding_cache.generation; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+-- Name: COLUMN embedding_cache.snapshot; Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
-GRANT SELECT(generation) ON TABLE clonedb.embedding_cache TO clonedb_readonly;
+GRANT SELECT(snapshot) ON TABLE clonedb.embedding_cache TO clonedb_readonly;
 
 
 --
@@ -6300,10 +6356,10 @@ GRANT SELECT(user_id) ON TABLE clonedb.llm_response_cache TO clonedb_readonly;
 
 
 --
--- Name: COLUMN llm_response_cache.generation; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+-- Name: COLUMN llm_response_cache.snapshot; Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
-GRANT SELECT(generation) ON TABLE clonedb.llm_response_cache TO clonedb_readonly;
+GRANT SELECT(snapshot) ON TABLE clonedb.llm_response_cache TO clonedb_readonly;
 
 
 --
@@ -6430,10 +6486,10 @@ GRANT SELECT(user_id) ON TABLE clonedb.vector_search_cache TO clonedb_readonly;
 
 
 --
--- Name: COLUMN vector_search_cache.generation; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+-- Name: COLUMN vector_search_cache.snapshot; Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
-GRANT SELECT(generation) ON TABLE clonedb.vector_search_cache TO clonedb_readonly;
+GRANT SELECT(snapshot) ON TABLE clonedb.vector_search_cache TO clonedb_readonly;
 
 
 --

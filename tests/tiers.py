@@ -59,8 +59,7 @@ SAMPLES: Final[Sequence[Sample]] = (
     Sample(
         "vector_search",
         lambda number: VectorSearchKey(vector=[float(number), 1.0], index="main", limit=5),
-        # As the database writes it.
-        lambda number: VectorSearch(f'[{{"number": {number}}}]'),
+        lambda number: VectorSearch.of([{"number": number}]),
     ),
     Sample("llm_response", lambda number: question(f"question {number}"), lambda n: answer(n)),
     Sample(

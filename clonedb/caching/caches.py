@@ -143,7 +143,8 @@ class Caches:
             unsubscribe()
             await self._background.cancel()
             await self._recorder.record()
-            self._forget()
+            for state in self._states.values():
+                state.memory.close()
 
     async def __aenter__(self) -> Self:
         return await self.open()

@@ -27,10 +27,12 @@ def bucket_of(user_id: UUID) -> str:
 class Remembered:
     """An entry in memory; times are of the process's monotonic clock.
 
-    `hits` are those since they were last recorded in the database.
+    `asked` is when the value was asked for: of two entries of a key the later one counts. `hits`
+    are those since they were last recorded in the database.
     """
 
     __slots__ = (
+        "asked",
         "buckets",
         "digest",
         "fresh_until",
@@ -49,6 +51,7 @@ class Remembered:
         user_id: UUID | None,
         digest: bytes,
         shared: bool,
+        asked: float,
         fresh_until: float,
         refresh_at: float,
         weight: int,
@@ -58,6 +61,7 @@ class Remembered:
         self.user_id = user_id
         self.digest = digest
         self.shared = shared
+        self.asked = asked
         self.fresh_until = fresh_until
         self.refresh_at = refresh_at
         self.weight = weight
@@ -103,17 +107,24 @@ class Memory:
         return count
 
     def remember(self, place: Place, entry: Remembered, drops: int) -> None:
-        """Keep an entry, unless its user's were dropped since, or it is larger than the memory."""
+        """Keep an entry, unless its user's were dropped since, or a later one is kept."""
         entries = self._entries
-        if (
-            self._most_entries == 0
-            or entry.weight > entries.maxsize
-            or drops != self.drops(entry.buckets)
-        ):
+        if drops != self.drops(entry.buckets):
+            return
+        kept = entries.get(place)
+        if kept is not None and kept.asked > entry.asked:
+            return
+        if entry.weight > entries.maxsize or self._most_entries == 0:
+            entries.pop(place, None)
             return
         entries[place] = entry
         while len(entries) > self._most_entries:
             entries.popitem()
+
+    def close(self) -> None:
+        """Forget everything, and remember nothing more."""
+        self._most_entries = 0
+        self.drop()
 
     def move(self, digest: Place, place: Place) -> Remembered | None:
         """The entry that lies at a digest, from now on at its key; None for none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import Any, Final, Generic, TypeVar
@@ -136,8 +137,10 @@ class CacheState(Generic[K, V]):
 
     def is_usable(self, entry: Remembered) -> bool:
         """Whether what is remembered may be used now."""
-        now = self.clock()
-        return now < entry.fresh_until and now < self._notifications.trusted_until
+        return (
+            self.clock() < entry.fresh_until
+            and time.monotonic() < self._notifications.trusted_until
+        )
 
     def count_hit(self, entry: Remembered) -> None:
         """Note a use of an entry in memory, to be recorded in the database later."""
@@ -192,6 +195,7 @@ class CacheState(Generic[K, V]):
             user_id=user_id,
             digest=digest,
             shared=found.shared,
+            asked=asked,
             fresh_until=min(expires_at, asked + policy.memory_ttl.total_seconds()),
             refresh_at=expires_at - policy.refresh_ahead * ttl.total_seconds(),
             weight=weight,

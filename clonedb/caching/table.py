@@ -142,7 +142,7 @@ class Table(Generic[K, V]):
             lambda: scope.rows(
                 query,
                 **_owner(scope),
-                cache=self._kind.table,
+                cache=self._kind.name,
                 key=digest,
                 holder=holder,
                 **arguments,

@@ -286,7 +286,7 @@ async def test_nothing_of_a_user_is_left_in_the_tables_when_they_are_erased(
     for sample in SAMPLES:
         assert stored(migrated, sample.name) == 2, "that of grace and the shared one"
     with as_superuser(migrated) as connection:
-        for table in ("cache_generations", "cache_fill_leases"):
+        for table in ("cache_changes", "cache_fill_leases"):
             left = connection.execute(
                 f"SELECT FROM clonedb.{table} WHERE user_id = %s".encode(), [ada.id]
             ).fetchall()

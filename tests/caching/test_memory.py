@@ -28,6 +28,7 @@ def entry_of(user: int, weight: int, value: Any = None) -> Remembered:
         user_id=USERS[user],
         digest=bytes(32),
         shared=False,
+        asked=0,
         fresh_until=0,
         refresh_at=0,
         weight=weight,
@@ -43,7 +44,7 @@ class MemoryMachine(RuleBasedStateMachine):
         self.memory = Memory(entries=MOST_ENTRIES, bytes=MOST_BYTES)
         self.expected: dict[Place, Remembered] = {}
         self.pending: list[tuple[Place, Remembered, int]] = []
-        self.overtaken: set[int] = set()
+        self.overtaken: list[Remembered] = []
 
     def place(self, user: int, key: int) -> Place:
         return (str(USERS[user]), key)
@@ -81,7 +82,7 @@ class MemoryMachine(RuleBasedStateMachine):
     def answer(self) -> None:
         if self.pending:
             place, entry, drops = self.pending.pop(0)
-            overtaken = id(entry) in self.overtaken
+            overtaken = any(each is entry for each in self.overtaken)
             self.memory.remember(place, entry, drops)
             if not overtaken:
                 self.note(place, entry)
@@ -114,7 +115,7 @@ class MemoryMachine(RuleBasedStateMachine):
         self._dropped(lambda entry: True)
 
     def _dropped(self, concerns: Any) -> None:
-        self.overtaken |= {id(entry) for _, entry, _ in self.pending if concerns(entry)}
+        self.overtaken += [entry for _, entry, _ in self.pending if concerns(entry)]
         for place in [p for p, entry in self.expected.items() if concerns(entry)]:
             del self.expected[place]
 

@@ -64,12 +64,12 @@ ROWS = {
             (user_id, key, audio, format, duration_ms, sample_rate, expires_at)
         VALUES (%(user)s, sha256('1'), '\\x00', 'pcm', 1, 24000, now() + interval '1 hour')
     """,
-    "cache_generations": """
-        INSERT INTO clonedb.cache_generations (user_id) VALUES (%(user)s)
+    "cache_changes": """
+        INSERT INTO clonedb.cache_changes (user_id, caches) VALUES (%(user)s, '{embedding}')
     """,
     "cache_fill_leases": """
         INSERT INTO clonedb.cache_fill_leases (user_id, cache, key, holder, expires_at)
-        VALUES (%(user)s, 'embedding_cache', sha256('2'), gen_random_uuid(), now())
+        VALUES (%(user)s, 'embedding', sha256('2'), gen_random_uuid(), now())
     """,
     "rate_limit_buckets": """
         INSERT INTO clonedb.rate_limit_buckets (user_id, scope, subject, endpoint, tokens)

@@ -400,8 +400,8 @@ def test_caches_buckets_and_counts_alone_are_unlogged(catalogue: Catalogue) -> N
     )
     assert [name for (name,) in tables] == [
         "audio_chunk_cache",
+        "cache_changes",
         "cache_fill_leases",
-        "cache_generations",
         "embedding_cache",
         "llm_response_cache",
         "rate_limit_buckets",
