@@ -58,7 +58,7 @@ async def test_the_services_guides_transaction_runs(as_ada: UserScope) -> None:
     assert await as_ada.conversation_sessions.count() == 1
 
 
-async def test_the_services_guides_cache_runs(migrated: IsolatedDatabase, ada: User) -> None:
+def test_the_services_guides_cache_runs(migrated: IsolatedDatabase, ada: User) -> None:
     (example,) = (block for block in blocks("docs/services.md", "python") if "serve(" in block)
     program = example + (
         "\nimport asyncio\n"
