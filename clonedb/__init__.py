@@ -17,6 +17,9 @@ from clonedb.errors import (
     MigrationLocked,
     NotFound,
     NotMigrated,
+    ObjectDamaged,
+    ObjectStoreFull,
+    ObjectStoreUnavailable,
     OutcomeUnknown,
     PartitionMissing,
     PermissionDenied,
@@ -32,6 +35,15 @@ from clonedb.errors import (
 from clonedb.event_loop import run
 from clonedb.ids import check_id, id_at, new_id, time_of
 from clonedb.lanes.channel import ChannelStatistics
+from clonedb.objects.outbox import OutboxStatistics, WorkedOff
+from clonedb.objects.store import ObjectStore
+from clonedb.objects.stored import (
+    ObjectReader,
+    StoredObject,
+    StoredObjectFilter,
+    StoredObjects,
+    Upload,
+)
 from clonedb.pages import Page
 from clonedb.repositories.audio_chunk_cache import (
     AudioChunkCache,
@@ -219,6 +231,12 @@ __all__ = [
     "NewVoiceModel",
     "NotFound",
     "NotMigrated",
+    "ObjectDamaged",
+    "ObjectReader",
+    "ObjectStore",
+    "ObjectStoreFull",
+    "ObjectStoreUnavailable",
+    "OutboxStatistics",
     "OutcomeUnknown",
     "Page",
     "PartitionMissing",
@@ -254,6 +272,9 @@ __all__ = [
     "SignUp",
     "StatisticsRepository",
     "StillReferenced",
+    "StoredObject",
+    "StoredObjectFilter",
+    "StoredObjects",
     "SystemAuditLogRepository",
     "SystemTotals",
     "Timeout",
@@ -261,6 +282,7 @@ __all__ = [
     "TurnFilter",
     "Unavailable",
     "UnexpectedDatabaseError",
+    "Upload",
     "UsageFilter",
     "User",
     "UserFilter",
@@ -272,6 +294,7 @@ __all__ = [
     "VoiceModelFilter",
     "VoiceModelPatch",
     "VoiceModelRepository",
+    "WorkedOff",
     "check_id",
     "id_at",
     "new_id",
