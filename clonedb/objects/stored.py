@@ -37,6 +37,9 @@ DEFAULT_READ_BYTES: Final = 64 * 1024 * 1024
 # How often an object may be replaced, and its former bytes deleted, between finding and opening it.
 _OPENINGS: Final = 5
 
+# The table's CHECK says the same, after the object was uploaded.
+MAXIMUM_METADATA_BYTES: Final = 64 * 1024
+
 _NOBODY: Final = UUID(int=0)
 
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^/\\\x00-\x1f\x7f-\x9f]*$")]
@@ -313,10 +316,13 @@ def _named(kind: ObjectKind, name: str | UUID) -> dict[str, Any]:
 def _described(
     kind: ObjectKind, name: str | UUID, content_type: str, metadata: Metadata | None
 ) -> dict[str, Any]:
+    checked = convert({} if metadata is None else metadata, Metadata, "metadata")
+    if len(msgspec.json.encode(checked)) > MAXIMUM_METADATA_BYTES:
+        raise InvalidInput(f"metadata has more than {MAXIMUM_METADATA_BYTES:,} bytes of JSON")
     return {
         **_named(kind, name),
         "content_type": convert(content_type, ContentType, "content_type"),
-        "metadata": convert({} if metadata is None else metadata, Metadata, "metadata"),
+        "metadata": checked,
     }
 
 
