@@ -58,6 +58,29 @@ async def test_of_eight_that_replace_at_once_one_stays_and_the_others_are_in_the
     assert files(folder).keys() == {stored.object_key}
 
 
+async def test_readers_find_a_whole_object_however_often_it_is_replaced_and_deleted(
+    objects: StoredObjects, store: ObjectStore, worker: Database
+) -> None:
+    await objects.put("voice_model", "v", b"0" * 100_000)
+    ended = asyncio.Event()
+
+    async def reading() -> int:
+        count = 0
+        while not ended.is_set():
+            content = await objects.read("voice_model", "v")
+            assert len(content) == 100_000
+            assert len(set(content)) == 1
+            count += 1
+        return count
+
+    readers = [asyncio.create_task(reading()) for _ in range(4)]
+    for number in range(100):
+        await objects.put("voice_model", "v", str(number % 10).encode() * 100_000)
+        await store.work_off(worker)
+    ended.set()
+    assert all(count > 10 for count in await asyncio.gather(*readers))
+
+
 async def test_a_users_hard_deletion_leaves_their_keys_and_nothing_else(
     objects: StoredObjects,
     store: ObjectStore,
