@@ -1150,7 +1150,7 @@ class UserRepository(Protocol):
     async def hard_delete(self, id: UUID | str) -> bool:
         """Remove the user and every row that hangs on them, under the worker login.
 
-        What they have in the object store is deleted by its `work_off`. Raises StillReferenced where
+        What they have in the object store is deleted by its `work_off`. StillReferenced where
         an object of theirs was stored at that moment: call again.
         """
         ...
