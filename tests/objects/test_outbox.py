@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ground import as_superuser, someone_waits_for_a_lock
@@ -58,6 +60,30 @@ async def test_of_eight_that_replace_at_once_one_stays_and_the_others_are_in_the
     assert files(folder).keys() == {stored.object_key}
 
 
+@pytest.mark.parametrize("name", ["new", "there before"])
+async def test_those_who_wait_for_the_one_that_replaces_hand_on_each_others_keys(
+    objects: StoredObjects,
+    store: ObjectStore,
+    as_ada: UserScope,
+    folder: Path,
+    migrated: IsolatedDatabase,
+    name: str,
+) -> None:
+    if name == "there before":
+        await objects.put("voice_model", name, b"before")
+    first, *others = [await objects.upload(bytes([each])) for each in range(WRITERS)]
+    async with as_ada.transaction() as tx:
+        await store.of(tx).keep("voice_model", name, first)
+        keeping = [
+            asyncio.create_task(objects.keep("voice_model", name, upload)) for upload in others
+        ]
+        await someone_waits_for_a_lock(migrated, len(others))
+    await asyncio.gather(*keeping)
+    stored = await objects.get("voice_model", name)
+    waiting = keys(migrated, "object_deletions")
+    assert sorted([*waiting, stored.object_key]) == sorted(files(folder))
+
+
 async def test_readers_find_a_whole_object_however_often_it_is_replaced_and_deleted(
     objects: StoredObjects, store: ObjectStore, worker: Database
 ) -> None:
@@ -102,6 +128,7 @@ async def test_a_users_hard_deletion_leaves_their_keys_and_nothing_else(
     assert keys(migrated, "object_uploads") == []
     text = str(rows(migrated, "SELECT d.*::text FROM clonedb.object_deletions AS d"))
     assert str(ada.id) not in text
+    assert ada.id.hex not in text
     # The upload might be under way still: its key is due when it can't be any more.
     assert (await store.work_off(worker)).deleted == 4
     assert files(folder).keys() == {others.object_key, given_up.object_key}
@@ -160,6 +187,66 @@ async def test_an_upload_kept_while_its_user_is_deleted_is_not_lost(
     assert keys(migrated, "stored_objects") == []
     await all_worked_off(store, worker)
     assert files(folder) == {}
+
+
+@pytest.mark.parametrize("login", ["app", "worker"])
+async def test_an_upload_whose_user_is_deleted_meanwhile_is_deleted_too(
+    store: ObjectStore,
+    app: Database,
+    worker: Database,
+    ada: User,
+    folder: Path,
+    migrated: IsolatedDatabase,
+    login: str,
+) -> None:
+    async def source() -> AsyncIterator[bytes]:
+        yield b"a"
+        await worker.users.delete(ada.id)
+
+    objects = store.of((worker if login == "worker" else app).as_user(ada.id))
+    with pytest.raises(NotFound, match="upload"):
+        await objects.put("document", "a", source())
+    assert keys(migrated, "stored_objects") == []
+    if login == "worker":
+        assert keys(migrated, "object_uploads") == []
+    # The app login sees nothing of a deleted user: their upload ends by itself.
+    await all_worked_off(store, worker)
+    assert files(folder) == {}
+
+
+class Between:
+    """A scope in which something else happens behind its first answer."""
+
+    def __init__(self, scope: UserScope, happens: Callable[[], Awaitable[Any]]) -> None:
+        self._scope = scope
+        self._happens: Callable[[], Awaitable[Any]] | None = happens
+
+    async def one(self, *arguments: Any, **named: Any) -> Any:
+        answer = await self._scope.one(*arguments, **named)
+        happens, self._happens = self._happens, None
+        if happens is not None:
+            await happens()
+        return answer
+
+
+async def test_an_object_replaced_between_finding_and_opening_it_is_found_again(
+    objects: StoredObjects, store: ObjectStore, worker: Database, as_ada: UserScope
+) -> None:
+    await objects.put("voice_model", "v", b"before")
+
+    async def replaced() -> None:
+        await objects.put("voice_model", "v", b"after")
+        assert (await store.work_off(worker)).deleted == 1
+
+    async def deleted() -> None:
+        await objects.delete("voice_model", "v")
+        assert (await store.work_off(worker)).deleted == 1
+
+    between: Any = Between(as_ada, replaced)
+    assert await store.of(between).read("voice_model", "v") == b"after"
+    between = Between(as_ada, deleted)
+    with pytest.raises(NotFound):
+        await store.of(between).read("voice_model", "v")
 
 
 async def waiting(objects: StoredObjects, number: int) -> list[str]:

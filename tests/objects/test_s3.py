@@ -7,10 +7,12 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -183,6 +185,41 @@ async def test_an_object_that_is_gone_already_counts_as_deleted(
             "INSERT INTO clonedb.object_deletions (object_key) VALUES (%s)", [upload.object_key]
         )
     assert await store.work_off(worker) == WorkedOff(1, 1, 0)
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """S3's answer to a wrong key quotes it, and what was signed."""
+
+    def _refuse(self) -> None:
+        body = f"<Error>somebody {SECRET}</Error>".encode()
+        self.send_response(403)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_PUT = do_POST = do_DELETE = _refuse  # noqa: N815 - the class's own names
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+async def test_a_store_that_quotes_credentials_is_not_quoted(as_ada: UserScope) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as refusing:
+        threading.Thread(target=refusing.serve_forever, daemon=True).start()
+        store = ObjectStore(
+            "s3://bucket/x",
+            endpoint=f"http://127.0.0.1:{refusing.server_port}",
+            region="us-east-1",
+            access_key_id="somebody",
+            secret_access_key=SECRET,
+            client_options={"allow_http": True},
+            retry_config={"max_retries": 0},
+        )
+        with pytest.raises(ObjectStoreUnavailable, match="403 Forbidden: <Error>") as refused:
+            await store.of(as_ada).put("document", "a", b"a")
+        await asyncio.to_thread(refusing.shutdown)
+    assert SECRET not in str(refused.value)
+    assert "somebody" not in str(refused.value)
 
 
 @pytest.mark.parametrize("wrong", ["bucket", "server"])
