@@ -35,15 +35,11 @@ from clonedb.errors import (
 from clonedb.event_loop import run
 from clonedb.ids import check_id, id_at, new_id, time_of
 from clonedb.lanes.channel import ChannelStatistics
+from clonedb.objects.description import StoredObject, StoredObjectFilter, Upload
 from clonedb.objects.outbox import OutboxStatistics, WorkedOff
+from clonedb.objects.reader import ObjectReader
 from clonedb.objects.store import ObjectStore
-from clonedb.objects.stored import (
-    ObjectReader,
-    StoredObject,
-    StoredObjectFilter,
-    StoredObjects,
-    Upload,
-)
+from clonedb.objects.stored import StoredObjects
 from clonedb.pages import Page
 from clonedb.repositories.audio_chunk_cache import (
     AudioChunkCache,

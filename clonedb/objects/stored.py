@@ -6,20 +6,26 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
-from datetime import datetime
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from uuid import UUID, uuid4
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import Meta
 
 from clonedb import queries
-from clonedb.errors import ClonedbError, InvalidInput, ObjectDamaged
+from clonedb.errors import ClonedbError, InvalidInput
 from clonedb.objects.backend import Backend, Missing
+from clonedb.objects.description import (
+    Metadata,
+    StoredObject,
+    StoredObjectFilter,
+    Upload,
+    described,
+    named,
+)
 from clonedb.objects.feed import Feed, Source
-from clonedb.objects.threads import in_thread
+from clonedb.objects.reader import ObjectReader, damaged, verified, write_file
 from clonedb.pages import DEFAULT_LIMIT, Page, filter_arguments, find_page
 from clonedb.repositories.vocabulary import ObjectKind
 from clonedb.repositories.writing import found
@@ -37,63 +43,7 @@ DEFAULT_READ_BYTES: Final = 64 * 1024 * 1024
 # How often an object may be replaced, and its former bytes deleted, between finding and opening it.
 _OPENINGS: Final = 5
 
-# The table's CHECK says the same, after the object was uploaded.
-MAXIMUM_METADATA_BYTES: Final = 64 * 1024
-
 _NOBODY: Final = UUID(int=0)
-
-Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^/\\\x00-\x1f\x7f-\x9f]*$")]
-ContentType = Annotated[
-    str, Meta(min_length=3, max_length=200, pattern=r"^[!-.0-~]+/[!-.0-~][ !-~]*$")
-]
-Metadata = dict[str, Any]
-
-
-class StoredObject(msgspec.Struct, frozen=True):
-    """What the database knows of an object; `object_key` is where it lies in the store.
-
-    `id` and `created_at` stay when it is replaced, the others do not. `sha256` has 32 bytes.
-    """
-
-    id: UUID
-    kind: ObjectKind
-    name: str
-    object_key: str
-    size_bytes: int
-    sha256: bytes
-    content_type: str
-    metadata: Metadata
-    created_at: datetime
-    updated_at: datetime
-
-
-class StoredObjectFilter(msgspec.Struct, frozen=True, kw_only=True):
-    kind: ObjectKind | UnsetType = UNSET
-
-
-class Upload(msgspec.Struct, frozen=True):
-    """An object that lies in the store whole and that nobody sees until it is kept."""
-
-    object_key: str
-    size_bytes: int
-    sha256: bytes
-
-
-class ObjectReader:
-    """An object's bytes, as an async iterator of pieces of about 1 MiB, to be read once.
-
-    The last piece comes when all were found to be what was stored: whoever has `stored.size_bytes`
-    bytes has the object. Raises ObjectDamaged instead of it.
-    """
-
-    __slots__ = ("_pieces", "stored")
-
-    def __init__(self, stored: StoredObject, pieces: AsyncGenerator[bytes, None]) -> None:
-        self.stored = stored
-        self._pieces = pieces
-
-    def __aiter__(self) -> AsyncGenerator[bytes, None]:
-        return self._pieces
 
 
 class StoredObjects:
@@ -126,7 +76,7 @@ class StoredObjects:
         the source raises; then, and when it is cancelled, nothing has changed. Inside a transaction
         use `upload` before and `keep` within.
         """
-        given = _described(kind, name, content_type, metadata)
+        given = described(kind, name, content_type, metadata)
         upload = await self.upload(source)
         try:
             return await self._keep(upload, given)
@@ -180,7 +130,7 @@ class StoredObjects:
         """
         if not isinstance(upload, Upload):
             raise InvalidInput(f"upload must be what upload() returned, not {upload!r:.40}")
-        return await self._keep(upload, _described(kind, name, content_type, metadata))
+        return await self._keep(upload, described(kind, name, content_type, metadata))
 
     async def _keep(self, upload: Upload, given: dict[str, Any]) -> StoredObject:
         arguments = {**given, **msgspec.structs.asdict(upload)}
@@ -193,14 +143,14 @@ class StoredObjects:
             await asyncio.shield(self._value(queries.stored_objects.give_up_upload, object_key=key))
 
     async def find(self, kind: ObjectKind, name: str | UUID) -> StoredObject | None:
-        return await self._one(queries.stored_objects.find, **_named(kind, name))
+        return await self._one(queries.stored_objects.find, **named(kind, name))
 
     async def get(self, kind: ObjectKind, name: str | UUID) -> StoredObject:
         """Like `find`; raises NotFound."""
         return found(await self.find(kind, name), f"{kind}", name)
 
     async def exists(self, kind: ObjectKind, name: str | UUID) -> bool:
-        existing: bool = await self._value(queries.stored_objects.exists, **_named(kind, name))
+        existing: bool = await self._value(queries.stored_objects.exists, **named(kind, name))
         return existing
 
     async def count(self, filters: StoredObjectFilter | None = None) -> int:
@@ -236,8 +186,8 @@ class StoredObjects:
         is missing in the store, or from the iterator; ObjectStoreUnavailable.
         """
         stored, pieces = await self._opened(kind, name)
-        async with aclosing(pieces), aclosing(_verified(stored, pieces)) as verified:
-            yield ObjectReader(stored, verified)
+        async with aclosing(pieces), aclosing(verified(stored, pieces)) as checked:
+            yield ObjectReader(stored, checked)
 
     async def _opened(
         self, kind: ObjectKind, name: str | UUID
@@ -251,7 +201,7 @@ class StoredObjects:
                 return stored, await self._backend.read(stored.object_key)
             except Missing:
                 before = stored  # replaced at that moment, or lost
-        raise _damaged(stored, "is missing")
+        raise damaged(stored, "is missing")
 
     async def read(
         self, kind: ObjectKind, name: str | UUID, *, maximum_bytes: int = DEFAULT_READ_BYTES
@@ -275,26 +225,13 @@ class StoredObjects:
         Until then it has a name beside it that begins with a dot and ends with `.part`. Raises what
         `open` raises, and OSError for the file; then the path is as it was.
         """
-        target = Path(path)
-        part = target.with_name(f".{uuid4().hex}.part")
         async with self.open(kind, name) as reader:
-            file = await in_thread(part.open, "xb")
-            try:
-                try:
-                    async for piece in reader:
-                        await in_thread(file.write, piece)
-                    await in_thread(_finish, file)
-                finally:
-                    await in_thread(file.close)
-                await in_thread(_publish, part, target)
-            except BaseException:
-                part.unlink(missing_ok=True)
-                raise
+            await write_file(reader, Path(path))
         return reader.stored
 
     async def delete(self, kind: ObjectKind, name: str | UUID) -> bool:
         """Remove the object; False if there was none. `work_off` deletes its bytes afterwards."""
-        removed = await self._value(queries.stored_objects.delete, **_named(kind, name))
+        removed = await self._value(queries.stored_objects.delete, **named(kind, name))
         return removed is not None
 
     async def _one(self, query: QueryFunction, **arguments: Any) -> StoredObject | None:
@@ -303,63 +240,3 @@ class StoredObjects:
     async def _value(self, query: QueryFunction, **arguments: Any) -> Any:
         # A user's scope puts its own user in the place of nobody.
         return await self._scope.value(query, user_id=_NOBODY, **arguments)
-
-
-def _named(kind: ObjectKind, name: str | UUID) -> dict[str, Any]:
-    """The arguments that say which object, checked."""
-    text: str = convert(str(name) if isinstance(name, UUID) else name, Name, "name")
-    if text in (".", ".."):
-        raise InvalidInput(f"name is {text!r}, which no file may be called")
-    return {"kind": convert(kind, ObjectKind, "kind"), "name": text}
-
-
-def _described(
-    kind: ObjectKind, name: str | UUID, content_type: str, metadata: Metadata | None
-) -> dict[str, Any]:
-    checked = convert({} if metadata is None else metadata, Metadata, "metadata")
-    if len(msgspec.json.encode(checked)) > MAXIMUM_METADATA_BYTES:
-        raise InvalidInput(f"metadata has more than {MAXIMUM_METADATA_BYTES:,} bytes of JSON")
-    return {
-        **_named(kind, name),
-        "content_type": convert(content_type, ContentType, "content_type"),
-        "metadata": checked,
-    }
-
-
-async def _verified(
-    stored: StoredObject, pieces: AsyncGenerator[bytes, None]
-) -> AsyncGenerator[bytes, None]:
-    digest, size, held = sha256(), 0, b""
-    async for piece in pieces:
-        size += len(piece)
-        if size > stored.size_bytes:
-            break
-        await in_thread(digest.update, piece)
-        if held:
-            yield held
-        held = piece
-    if size != stored.size_bytes or digest.digest() != stored.sha256:
-        raise _damaged(stored, "is not what was stored")
-    if held:
-        yield held
-
-
-def _damaged(stored: StoredObject, what: str) -> ObjectDamaged:
-    return ObjectDamaged(
-        f"{stored.kind} {stored.id}, {stored.size_bytes:,} bytes at {stored.object_key}, {what}",
-        remedy="bring the object back from a backup of the store, or store it again",
-    )
-
-
-def _finish(file: Any) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _publish(part: Path, target: Path) -> None:
-    part.replace(target)
-    descriptor = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

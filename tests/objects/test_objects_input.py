@@ -25,6 +25,7 @@ NOT_NAMES = (
     "a\\b",
     "nul\0here",
     "line\nbreak",
+    "at the end\n",
     "tab\t",
     "\x7f",
     "lone \ud800 surrogate",
@@ -33,7 +34,17 @@ NOT_NAMES = (
     None,
     b"bytes",
 )
-NOT_CONTENT_TYPES = ("", "text", "text/", "/plain", "text/pl\nain", "text/plain\r\nX: y", "ü/x", 5)
+NOT_CONTENT_TYPES = (
+    "",
+    "text",
+    "text/",
+    "/plain",
+    "text/pl\nain",
+    "text/plain\r\nX: y",
+    "text/plain\n",
+    "ü/x",
+    5,
+)
 NOT_METADATA = ([], "text", 5, {1: 2}, {"a": float("nan")}, {"a": b"bytes"}, {"a": "x" * 70_000})
 NOT_LIMITS = (-1, 0, 501, 1.5, True, "10", None)
 
