@@ -29,6 +29,9 @@ from clonedb.errors import (
     MigrationLocked,
     NotFound,
     NotMigrated,
+    ObjectDamaged,
+    ObjectStoreFull,
+    ObjectStoreUnavailable,
     OutcomeUnknown,
     PartitionMissing,
     PermissionDenied,
@@ -44,6 +47,11 @@ from clonedb.errors import (
 from clonedb.event_loop import run
 from clonedb.ids import check_id, id_at, new_id, time_of
 from clonedb.lanes.channel import ChannelStatistics
+from clonedb.objects.description import StoredObject, StoredObjectFilter, Upload
+from clonedb.objects.outbox import OutboxStatistics, WorkedOff
+from clonedb.objects.reader import ObjectReader
+from clonedb.objects.store import ObjectStore
+from clonedb.objects.stored import StoredObjects
 from clonedb.pages import Page
 from clonedb.repositories.audio_chunk_cache import (
     AudioChunkCache,
@@ -250,6 +258,12 @@ __all__ = [
     "NewVoiceModel",
     "NotFound",
     "NotMigrated",
+    "ObjectDamaged",
+    "ObjectReader",
+    "ObjectStore",
+    "ObjectStoreFull",
+    "ObjectStoreUnavailable",
+    "OutboxStatistics",
     "OutcomeUnknown",
     "Page",
     "PartitionMissing",
@@ -285,6 +299,9 @@ __all__ = [
     "SignUp",
     "StatisticsRepository",
     "StillReferenced",
+    "StoredObject",
+    "StoredObjectFilter",
+    "StoredObjects",
     "SystemAuditLogRepository",
     "SystemCacheRepository",
     "SystemTotals",
@@ -294,6 +311,7 @@ __all__ = [
     "TurnFilter",
     "Unavailable",
     "UnexpectedDatabaseError",
+    "Upload",
     "UsageFilter",
     "User",
     "UserCaches",
@@ -308,6 +326,7 @@ __all__ = [
     "VoiceModelFilter",
     "VoiceModelPatch",
     "VoiceModelRepository",
+    "WorkedOff",
     "check_id",
     "id_at",
     "new_id",

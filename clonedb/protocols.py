@@ -1255,7 +1255,11 @@ class UserRepository(Protocol):
         ...
 
     async def hard_delete(self, id: UUID | str) -> bool:
-        """Remove the user and every row that hangs on them, under the worker login."""
+        """Remove the user and every row that hangs on them, under the worker login.
+
+        What they have in the object store is deleted by its `work_off`. StillReferenced where
+        an object of theirs was stored at that moment: call again.
+        """
         ...
 
     async def merge_settings(self, id: UUID | str, settings: Mapping[str, Any]) -> User:

@@ -3479,6 +3479,127 @@ COMMENT ON COLUMN clonedb.llm_response_cache.updated_at IS 'When it was last sto
 
 
 --
+-- Name: object_deletions; Type: TABLE; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE TABLE clonedb.object_deletions (
+    id uuid DEFAULT clonedb.uuid_v7() NOT NULL,
+    object_key text NOT NULL,
+    due_at timestamp with time zone DEFAULT now() NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    last_error text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT object_deletions_attempts_is_not_negative CHECK ((attempts >= 0)),
+    CONSTRAINT object_deletions_id_is_uuid_v7 CHECK (clonedb.is_uuid_v7(id)),
+    CONSTRAINT object_deletions_last_error_is_short CHECK ((char_length(last_error) <= 4000)),
+    CONSTRAINT object_deletions_object_key_is_random CHECK ((object_key ~ '^[0-9a-f]{2}/[0-9a-f]{32}$'::text))
+);
+
+
+ALTER TABLE clonedb.object_deletions OWNER TO clonedb_owner;
+
+--
+-- Name: TABLE object_deletions; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON TABLE clonedb.object_deletions IS 'Objects that no row owns any more and that are still to be deleted in the store. Nothing personal.';
+
+
+--
+-- Name: COLUMN object_deletions.id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.object_deletions.id IS 'UUIDv7, made by the database.';
+
+
+--
+-- Name: COLUMN object_deletions.object_key; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.object_deletions.object_key IS 'Where the object lies in the store.';
+
+
+--
+-- Name: COLUMN object_deletions.due_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.object_deletions.due_at IS 'When it is to be tried next; in the future while a worker is at it, and after a failure.';
+
+
+--
+-- Name: COLUMN object_deletions.attempts; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.object_deletions.attempts IS 'How often it was tried.';
+
+
+--
+-- Name: COLUMN object_deletions.last_error; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.object_deletions.last_error IS 'Why the last attempt failed, as the store says; NULL if none has.';
+
+
+--
+-- Name: COLUMN object_deletions.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.object_deletions.created_at IS 'When the object lost its row.';
+
+
+--
+-- Name: object_uploads; Type: TABLE; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE TABLE clonedb.object_uploads (
+    user_id uuid NOT NULL,
+    object_key text NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT object_uploads_object_key_is_random CHECK ((object_key ~ '^[0-9a-f]{2}/[0-9a-f]{32}$'::text))
+);
+
+ALTER TABLE ONLY clonedb.object_uploads FORCE ROW LEVEL SECURITY;
+
+
+ALTER TABLE clonedb.object_uploads OWNER TO clonedb_owner;
+
+--
+-- Name: TABLE object_uploads; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON TABLE clonedb.object_uploads IS 'Uploads under way: written before the first byte, gone when the object is kept or given up.';
+
+
+--
+-- Name: COLUMN object_uploads.user_id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.object_uploads.user_id IS 'Who uploads; the nil UUID for what everybody may read. No foreign key: the row ends by itself.';
+
+
+--
+-- Name: COLUMN object_uploads.object_key; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.object_uploads.object_key IS 'Where the object will lie in the store.';
+
+
+--
+-- Name: COLUMN object_uploads.expires_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.object_uploads.expires_at IS 'When an upload that was not kept counts as given up, and its key goes to object_deletions.';
+
+
+--
+-- Name: COLUMN object_uploads.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.object_uploads.created_at IS 'When it began.';
+
+
+--
 -- Name: rate_limit_buckets; Type: TABLE; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -3746,6 +3867,138 @@ COMMENT ON COLUMN clonedb.session_transitions.from_state IS 'The state that a se
 --
 
 COMMENT ON COLUMN clonedb.session_transitions.to_state IS 'A state that it may go to from there.';
+
+
+--
+-- Name: stored_objects; Type: TABLE; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE TABLE clonedb.stored_objects (
+    user_id uuid NOT NULL,
+    id uuid DEFAULT clonedb.uuid_v7() NOT NULL,
+    owner_id uuid GENERATED ALWAYS AS (NULLIF(user_id, '00000000-0000-0000-0000-000000000000'::uuid)) STORED,
+    kind text NOT NULL,
+    name text NOT NULL,
+    object_key text NOT NULL,
+    previous_key text,
+    size_bytes bigint NOT NULL,
+    sha256 bytea NOT NULL,
+    content_type text NOT NULL,
+    metadata jsonb DEFAULT '{}'::jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT stored_objects_content_type_is_short CHECK ((((char_length(content_type) >= 1) AND (char_length(content_type) <= 200)) AND (content_type !~ '[[:cntrl:]]'::text))),
+    CONSTRAINT stored_objects_id_is_uuid_v7 CHECK (clonedb.is_uuid_v7(id)),
+    CONSTRAINT stored_objects_kind_is_known CHECK ((kind = ANY (ARRAY['voice_model'::text, 'face_model'::text, 'document'::text]))),
+    CONSTRAINT stored_objects_metadata_is_an_object CHECK ((jsonb_typeof(metadata) = 'object'::text)),
+    CONSTRAINT stored_objects_metadata_is_small CHECK ((octet_length((metadata)::text) <= 65536)),
+    CONSTRAINT stored_objects_name_is_plain CHECK ((((char_length(name) >= 1) AND (char_length(name) <= 200)) AND (name !~ '[/\\[:cntrl:]]'::text) AND (name <> ALL (ARRAY['.'::text, '..'::text])))),
+    CONSTRAINT stored_objects_object_key_is_random CHECK ((object_key ~ '^[0-9a-f]{2}/[0-9a-f]{32}$'::text)),
+    CONSTRAINT stored_objects_sha256_is_a_digest CHECK ((octet_length(sha256) = 32)),
+    CONSTRAINT stored_objects_size_bytes_is_plausible CHECK (((size_bytes >= 0) AND (size_bytes <= '68719476736'::bigint)))
+);
+
+ALTER TABLE ONLY clonedb.stored_objects FORCE ROW LEVEL SECURITY;
+
+
+ALTER TABLE clonedb.stored_objects OWNER TO clonedb_owner;
+
+--
+-- Name: TABLE stored_objects; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON TABLE clonedb.stored_objects IS 'Large objects in the object store: files of voice and face models, and processed documents.';
+
+
+--
+-- Name: COLUMN stored_objects.user_id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.stored_objects.user_id IS 'Whose it is; the nil UUID for what everybody may read.';
+
+
+--
+-- Name: COLUMN stored_objects.id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.stored_objects.id IS 'UUIDv7, made by the database; it stays when the object is replaced.';
+
+
+--
+-- Name: COLUMN stored_objects.owner_id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.stored_objects.owner_id IS 'user_id, or NULL for what everybody may read: what the foreign key needs.';
+
+
+--
+-- Name: COLUMN stored_objects.kind; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.stored_objects.kind IS 'voice_model, face_model or document.';
+
+
+--
+-- Name: COLUMN stored_objects.name; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.stored_objects.name IS 'What the user''s object of this kind is called: 1 to 200 characters, no slash, no control character.';
+
+
+--
+-- Name: COLUMN stored_objects.object_key; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.stored_objects.object_key IS 'Where it lies in the store: random, of one upload, never written twice.';
+
+
+--
+-- Name: COLUMN stored_objects.previous_key; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.stored_objects.previous_key IS 'The key before it was replaced last, which the replacing statement gave to object_deletions.';
+
+
+--
+-- Name: COLUMN stored_objects.size_bytes; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.stored_objects.size_bytes IS 'Its length in bytes, at most 64 GiB.';
+
+
+--
+-- Name: COLUMN stored_objects.sha256; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.stored_objects.sha256 IS 'SHA-256 of its bytes.';
+
+
+--
+-- Name: COLUMN stored_objects.content_type; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.stored_objects.content_type IS 'The media type, such as audio/wav.';
+
+
+--
+-- Name: COLUMN stored_objects.metadata; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.stored_objects.metadata IS 'What else is to be remembered of it, a JSON object of at most 64 KiB.';
+
+
+--
+-- Name: COLUMN stored_objects.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.stored_objects.created_at IS 'When it was first stored.';
+
+
+--
+-- Name: COLUMN stored_objects.updated_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.stored_objects.updated_at IS 'When it was stored or replaced last.';
 
 
 --
@@ -4113,6 +4366,22 @@ ALTER TABLE ONLY clonedb.llm_response_cache
 
 
 --
+-- Name: object_deletions object_deletions_pkey; Type: CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE ONLY clonedb.object_deletions
+    ADD CONSTRAINT object_deletions_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: object_uploads object_uploads_pkey; Type: CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE ONLY clonedb.object_uploads
+    ADD CONSTRAINT object_uploads_pkey PRIMARY KEY (user_id, object_key);
+
+
+--
 -- Name: rate_limit_buckets rate_limit_buckets_pkey; Type: CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -4142,6 +4411,22 @@ ALTER TABLE ONLY clonedb.rate_limits
 
 ALTER TABLE ONLY clonedb.session_transitions
     ADD CONSTRAINT session_transitions_pkey PRIMARY KEY (from_state, to_state);
+
+
+--
+-- Name: stored_objects stored_objects_name_is_unique; Type: CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE ONLY clonedb.stored_objects
+    ADD CONSTRAINT stored_objects_name_is_unique UNIQUE (user_id, kind, name);
+
+
+--
+-- Name: stored_objects stored_objects_pkey; Type: CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE ONLY clonedb.stored_objects
+    ADD CONSTRAINT stored_objects_pkey PRIMARY KEY (user_id, id);
 
 
 --
@@ -4569,6 +4854,48 @@ COMMENT ON INDEX clonedb.llm_response_cache_expiry IS 'Entries by expiry, to pur
 
 
 --
+-- Name: object_deletions_due; Type: INDEX; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE INDEX object_deletions_due ON clonedb.object_deletions USING btree (due_at, id);
+
+
+--
+-- Name: INDEX object_deletions_due; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON INDEX clonedb.object_deletions_due IS 'What is to be deleted next.';
+
+
+--
+-- Name: object_uploads_expiry; Type: INDEX; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE INDEX object_uploads_expiry ON clonedb.object_uploads USING btree (expires_at);
+
+
+--
+-- Name: INDEX object_uploads_expiry; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON INDEX clonedb.object_uploads_expiry IS 'Uploads that were given up, oldest first.';
+
+
+--
+-- Name: object_uploads_key; Type: INDEX; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE INDEX object_uploads_key ON clonedb.object_uploads USING btree (object_key);
+
+
+--
+-- Name: INDEX object_uploads_key; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON INDEX clonedb.object_uploads_key IS 'Whether an object in the store is in use.';
+
+
+--
 -- Name: rate_limits_window; Type: INDEX; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -4580,6 +4907,48 @@ CREATE INDEX rate_limits_window ON clonedb.rate_limits USING btree (window_start
 --
 
 COMMENT ON INDEX clonedb.rate_limits_window IS 'Windows by age, to purge them.';
+
+
+--
+-- Name: stored_objects_key; Type: INDEX; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE INDEX stored_objects_key ON clonedb.stored_objects USING btree (object_key);
+
+
+--
+-- Name: INDEX stored_objects_key; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON INDEX clonedb.stored_objects_key IS 'Whether an object in the store is in use. Not unique: that would tell others which keys exist.';
+
+
+--
+-- Name: stored_objects_newest; Type: INDEX; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE INDEX stored_objects_newest ON clonedb.stored_objects USING btree (user_id, created_at DESC, id DESC);
+
+
+--
+-- Name: INDEX stored_objects_newest; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON INDEX clonedb.stored_objects_newest IS 'Pages of a user''s objects, newest first.';
+
+
+--
+-- Name: stored_objects_owner; Type: INDEX; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE INDEX stored_objects_owner ON clonedb.stored_objects USING btree (owner_id);
+
+
+--
+-- Name: INDEX stored_objects_owner; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON INDEX clonedb.stored_objects_owner IS 'Objects of a user who is to be deleted.';
 
 
 --
@@ -4759,6 +5128,14 @@ ALTER TABLE ONLY clonedb.rate_limits
 
 
 --
+-- Name: stored_objects stored_objects_owner_exists; Type: FK CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE ONLY clonedb.stored_objects
+    ADD CONSTRAINT stored_objects_owner_exists FOREIGN KEY (owner_id) REFERENCES clonedb.users(id) ON DELETE RESTRICT;
+
+
+--
 -- Name: voice_models voice_models_user_exists; Type: FK CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -4905,6 +5282,13 @@ CREATE POLICY every_row ON clonedb.llm_response_cache TO clonedb_owner, clonedb_
 
 
 --
+-- Name: object_uploads every_row; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY every_row ON clonedb.object_uploads TO clonedb_owner, clonedb_worker, clonedb_dba USING (true) WITH CHECK (true);
+
+
+--
 -- Name: rate_limit_buckets every_row; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -4916,6 +5300,13 @@ CREATE POLICY every_row ON clonedb.rate_limit_buckets TO clonedb_owner, clonedb_
 --
 
 CREATE POLICY every_row ON clonedb.rate_limits TO clonedb_owner, clonedb_worker, clonedb_dba USING (true) WITH CHECK (true);
+
+
+--
+-- Name: stored_objects every_row; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY every_row ON clonedb.stored_objects TO clonedb_owner, clonedb_worker, clonedb_dba USING (true) WITH CHECK (true);
 
 
 --
@@ -5024,6 +5415,13 @@ CREATE POLICY every_row_to_read ON clonedb.llm_response_cache FOR SELECT TO clon
 
 
 --
+-- Name: object_uploads every_row_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY every_row_to_read ON clonedb.object_uploads FOR SELECT TO clonedb_readonly, clonedb_backup USING (true);
+
+
+--
 -- Name: rate_limit_buckets every_row_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -5035,6 +5433,13 @@ CREATE POLICY every_row_to_read ON clonedb.rate_limit_buckets FOR SELECT TO clon
 --
 
 CREATE POLICY every_row_to_read ON clonedb.rate_limits FOR SELECT TO clonedb_readonly, clonedb_backup USING (true);
+
+
+--
+-- Name: stored_objects every_row_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY every_row_to_read ON clonedb.stored_objects FOR SELECT TO clonedb_readonly, clonedb_backup USING (true);
 
 
 --
@@ -5075,6 +5480,12 @@ ALTER TABLE clonedb.knowledge_documents ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE clonedb.llm_response_cache ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: object_uploads; Type: ROW SECURITY; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE clonedb.object_uploads ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: audit_logs own_or_unknown_to_append; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
@@ -5161,6 +5572,13 @@ CREATE POLICY own_rows ON clonedb.llm_response_cache TO clonedb_app USING ((user
 
 
 --
+-- Name: object_uploads own_rows; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY own_rows ON clonedb.object_uploads TO clonedb_app USING ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id))) WITH CHECK ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id)));
+
+
+--
 -- Name: rate_limit_buckets own_rows; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -5172,6 +5590,13 @@ CREATE POLICY own_rows ON clonedb.rate_limit_buckets TO clonedb_app USING ((user
 --
 
 CREATE POLICY own_rows ON clonedb.rate_limits TO clonedb_app USING ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id))) WITH CHECK ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id)));
+
+
+--
+-- Name: stored_objects own_rows; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY own_rows ON clonedb.stored_objects TO clonedb_app USING ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id))) WITH CHECK ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id)));
 
 
 --
@@ -5250,11 +5675,24 @@ CREATE POLICY shared_rows_to_read ON clonedb.llm_response_cache FOR SELECT TO cl
 
 
 --
+-- Name: stored_objects shared_rows_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY shared_rows_to_read ON clonedb.stored_objects FOR SELECT TO clonedb_app USING ((user_id = '00000000-0000-0000-0000-000000000000'::uuid));
+
+
+--
 -- Name: vector_search_cache shared_rows_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
 --
 
 CREATE POLICY shared_rows_to_read ON clonedb.vector_search_cache FOR SELECT TO clonedb_app USING ((user_id = '00000000-0000-0000-0000-000000000000'::uuid));
 
+
+--
+-- Name: stored_objects; Type: ROW SECURITY; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE clonedb.stored_objects ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: users; Type: ROW SECURITY; Schema: clonedb; Owner: clonedb_owner
@@ -6391,6 +6829,82 @@ GRANT SELECT(updated_at) ON TABLE clonedb.llm_response_cache TO clonedb_readonly
 
 
 --
+-- Name: TABLE object_deletions; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.object_deletions TO clonedb_worker;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.object_deletions TO clonedb_dba;
+GRANT SELECT ON TABLE clonedb.object_deletions TO clonedb_backup;
+
+
+--
+-- Name: COLUMN object_deletions.id; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT(id) ON TABLE clonedb.object_deletions TO clonedb_readonly;
+
+
+--
+-- Name: COLUMN object_deletions.object_key; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT INSERT(object_key) ON TABLE clonedb.object_deletions TO clonedb_app;
+
+
+--
+-- Name: COLUMN object_deletions.due_at; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT INSERT(due_at) ON TABLE clonedb.object_deletions TO clonedb_app;
+GRANT SELECT(due_at) ON TABLE clonedb.object_deletions TO clonedb_readonly;
+
+
+--
+-- Name: COLUMN object_deletions.attempts; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT(attempts) ON TABLE clonedb.object_deletions TO clonedb_readonly;
+
+
+--
+-- Name: COLUMN object_deletions.created_at; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT(created_at) ON TABLE clonedb.object_deletions TO clonedb_readonly;
+
+
+--
+-- Name: TABLE object_uploads; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT ON TABLE clonedb.object_uploads TO clonedb_backup;
+GRANT SELECT,INSERT,DELETE ON TABLE clonedb.object_uploads TO clonedb_app;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.object_uploads TO clonedb_worker;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.object_uploads TO clonedb_dba;
+
+
+--
+-- Name: COLUMN object_uploads.user_id; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT(user_id) ON TABLE clonedb.object_uploads TO clonedb_readonly;
+
+
+--
+-- Name: COLUMN object_uploads.expires_at; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT(expires_at) ON TABLE clonedb.object_uploads TO clonedb_readonly;
+
+
+--
+-- Name: COLUMN object_uploads.created_at; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT(created_at) ON TABLE clonedb.object_uploads TO clonedb_readonly;
+
+
+--
 -- Name: TABLE rate_limit_buckets; Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -6466,6 +6980,58 @@ GRANT SELECT ON TABLE clonedb.session_transitions TO clonedb_worker;
 GRANT SELECT ON TABLE clonedb.session_transitions TO clonedb_readonly;
 GRANT SELECT ON TABLE clonedb.session_transitions TO clonedb_backup;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.session_transitions TO clonedb_dba;
+
+
+--
+-- Name: TABLE stored_objects; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT ON TABLE clonedb.stored_objects TO clonedb_backup;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.stored_objects TO clonedb_app;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.stored_objects TO clonedb_worker;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.stored_objects TO clonedb_dba;
+
+
+--
+-- Name: COLUMN stored_objects.user_id; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT(user_id) ON TABLE clonedb.stored_objects TO clonedb_readonly;
+
+
+--
+-- Name: COLUMN stored_objects.id; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT(id) ON TABLE clonedb.stored_objects TO clonedb_readonly;
+
+
+--
+-- Name: COLUMN stored_objects.kind; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT(kind) ON TABLE clonedb.stored_objects TO clonedb_readonly;
+
+
+--
+-- Name: COLUMN stored_objects.size_bytes; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT(size_bytes) ON TABLE clonedb.stored_objects TO clonedb_readonly;
+
+
+--
+-- Name: COLUMN stored_objects.created_at; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT(created_at) ON TABLE clonedb.stored_objects TO clonedb_readonly;
+
+
+--
+-- Name: COLUMN stored_objects.updated_at; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT(updated_at) ON TABLE clonedb.stored_objects TO clonedb_readonly;
 
 
 --

@@ -1,5 +1,5 @@
 -- Creates what keeps the caches small without a scheduler, and what they were used for by hour.
--- depends: 0023_create_cache_changes
+-- depends: 0024_create_stored_objects
 -- why: whoever stores removes a little of what has expired, of whichever user; the app login may not
 --   delete another's rows, so a function does. Figures tell whether a cache earns its keep.
 -- phase: before deploy

@@ -362,6 +362,7 @@ LIMIT :limit::bigint;
 -- Sessions go in the same statement, since their references to models would refuse the cascade.
 -- Entries of the audit log stay, naming nobody any more, and lose their details. Buckets hold
 -- nothing but a number of tokens, and go when they have been idle.
+-- What lies in the object store is deleted afterwards: the keys, which name nobody, wait in the outbox.
 WITH removed AS (
     DELETE FROM clonedb.users AS u
     WHERE u.id = :id::uuid
@@ -423,6 +424,33 @@ erased_audit_details AS (
     USING removed
     WHERE details.user_id = removed.id
     RETURNING details.id
+),
+removed_stored_objects AS (
+    DELETE FROM clonedb.stored_objects AS owned
+    USING removed
+    WHERE owned.user_id = removed.id
+    RETURNING owned.object_key
+),
+removed_object_uploads AS (
+    DELETE FROM clonedb.object_uploads AS owned
+    USING removed
+    WHERE owned.user_id = removed.id
+    RETURNING
+        owned.object_key,
+        owned.expires_at
+),
+left_in_the_store AS (
+    INSERT INTO clonedb.object_deletions (object_key, due_at)
+    SELECT
+        removed_stored_objects.object_key,
+        statement_timestamp()
+    FROM removed_stored_objects
+    UNION ALL
+    -- Whoever uploads may still be at it: later what it has written is whole, and found.
+    SELECT
+        removed_object_uploads.object_key,
+        removed_object_uploads.expires_at
+    FROM removed_object_uploads
 )
 SELECT removed.id
 FROM removed

@@ -93,10 +93,28 @@ ROWS = {
         INSERT INTO clonedb.audit_subjects (user_id, id, ip_address)
         VALUES (%(user)s, clonedb.uuid_v7(), '192.0.2.1')
     """,
+    "stored_objects": """
+        INSERT INTO clonedb.stored_objects
+            (user_id, kind, name, object_key, size_bytes, sha256, content_type)
+        VALUES (
+            %(user)s, 'document', 'diary.txt', '00/' || md5(random()::text), 1, sha256('1'),
+            'text/plain'
+        )
+    """,
+    "object_uploads": """
+        INSERT INTO clonedb.object_uploads (user_id, object_key, expires_at)
+        VALUES (%(user)s, '00/' || md5(random()::text), now() + interval '1 day')
+    """,
 }
 
 # Shared rows belong to nobody: everybody reads them.
-SHARING = ("embedding_cache", "vector_search_cache", "llm_response_cache", "audio_chunk_cache")
+SHARING = (
+    "embedding_cache",
+    "vector_search_cache",
+    "llm_response_cache",
+    "audio_chunk_cache",
+    "stored_objects",
+)
 
 _OWN = {
     "users": "id = {user}",
