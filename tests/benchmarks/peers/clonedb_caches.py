@@ -30,7 +30,8 @@ class _OnTable(Contestant):
         self._entries = itertools.cycle(
             [(each, each.embedding_key().digest()) for each in entries_of(self.ground)]
         )
-        self._numbers = itertools.count()
+        # Not where the values begin that are there.
+        self._numbers = itertools.count(100_000)
 
     async def close(self) -> None:
         await self.db.close()
@@ -80,7 +81,7 @@ class _OnFront(Contestant):
                 for each in entries_of(self.ground)
             ]
         )
-        # Not where the repository's contestant begins, whose values may be there.
+        # Nor where the contestant of the table does.
         self._numbers = itertools.count(500_000)
 
     async def close(self) -> None:
