@@ -66,8 +66,8 @@ class Cache(Generic[K, V]):
         state = self._state
         try:
             entry = state.memory.find((self._name, key))
-        except KeyError:
-            pass
+        except (KeyError, TypeError):
+            pass  # a key that cannot be hashed is refused with its digest
         else:
             if state.is_usable(entry):
                 state.counters.memory_hits += 1
@@ -103,7 +103,8 @@ class Cache(Generic[K, V]):
                 state.count_stored()
             state.remember(
                 (self._name, key),
-                Found(value, lives.total_seconds(), False),
+                # The same, where it was stored already, has at least half of that left.
+                Found(value, lives.total_seconds() / (1 if stored else 2), False),
                 user_id=self._owner.user_id,
                 digest=digest,
                 asked=asked,
@@ -136,8 +137,8 @@ class Cache(Generic[K, V]):
         place = (self._name, key)
         try:
             entry = state.memory.find(place)
-        except KeyError:
-            pass
+        except (KeyError, TypeError):
+            pass  # a key that cannot be hashed is refused with its digest
         else:
             if state.is_usable(entry):
                 state.counters.memory_hits += 1
@@ -289,5 +290,5 @@ class Cache(Generic[K, V]):
             buckets=self._owner.buckets,
             drops=drops,
         )
-        state.count_hit(entry)
+        state.count_database_hit(entry)
         return entry

@@ -8,26 +8,28 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-from clonedb.errors import ClonedbError, InvalidInput
+from clonedb.errors import ClonedbError, InvalidInput, Timeout, Unavailable
 
 T = TypeVar("T")
 
 logger: Final = logging.getLogger("clonedb.caching")
 
-# Seconds in which nobody asks after a failure: what one caller has waited for, a hundred need not.
+# After so many failures in a row nobody asks for so many seconds: what some callers have waited for
+# in vain, the others need not.
+FAILURES_IN_A_ROW: Final = 3
 PAUSE_SECONDS: Final = 1.0
 
 
 class Guard:
     """Calls to the database on behalf of the caches, each for so many seconds at most."""
 
-    __slots__ = ("_clock", "_patience", "_paused_until", "_told")
+    __slots__ = ("_clock", "_failures", "_patience", "_paused_until")
 
     def __init__(self, patience: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._patience = patience
         self._clock = clock
+        self._failures = 0
         self._paused_until = float("-inf")
-        self._told = False
 
     async def attempt(
         self, call: Callable[[], Awaitable[T]], failed: Callable[[], None]
@@ -44,14 +46,19 @@ class Guard:
                 result = await call()
         except InvalidInput:
             raise
-        except (ClonedbError, TimeoutError, OSError) as error:
+        except (Unavailable, Timeout, TimeoutError, OSError) as error:
             failed()
-            self._paused_until = self._clock() + PAUSE_SECONDS
-            if not self._told:
-                self._told = True
-                logger.warning("a cache in the database is not used: %s", error or "too slow")
+            self._failures += 1
+            if self._failures == FAILURES_IN_A_ROW:
+                logger.warning("caches are not used in the database: %s", error or "too slow")
+            if self._failures >= FAILURES_IN_A_ROW:
+                self._paused_until = self._clock() + PAUSE_SECONDS
             return None
-        if self._told:
-            self._told = False
-            logger.warning("the caches in the database are used again")
+        except ClonedbError:
+            # This one's own: a user who was deleted, say.
+            failed()
+            return None
+        if self._failures >= FAILURES_IN_A_ROW:
+            logger.warning("caches are used in the database again")
+        self._failures = 0
         return result

@@ -6,9 +6,10 @@ recorded since the database did not answer: these are figures, and not anybody's
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -19,7 +20,13 @@ from clonedb.caching.guard import Guard
 from clonedb.caching.state import CacheState
 from clonedb.repositories.cache_table import MAXIMUM_KEYS
 from clonedb.repositories.caches import CacheName
+from clonedb.scope import Scope
 from clonedb.scopes import DatabaseScope
+
+T = TypeVar("T")
+
+# Statements under way at a time: enough to fill a channel's writes, and no burden to others.
+_AT_ONCE: Final = 16
 
 _RECORDED: Final = (
     "memory_hits",
@@ -50,13 +57,25 @@ class HitRecorder:
     async def record(self) -> None:
         """Add the hits to their entries, and the figures to the hour; never raises."""
         for state in self._states.values():
-            for user_id, hits in _take_hits(state).items():
-                scope = self._database if user_id is None else self._database.as_user(user_id)
-                keys = list(hits)
-                for first in range(0, len(keys), MAXIMUM_KEYS):
-                    some = {key: hits[key] for key in keys[first : first + MAXIMUM_KEYS]}
-                    await state.table.record_hits(scope, some)
+            users: dict[UUID | None, dict[bytes, int]] = defaultdict(dict)
+            for (user_id, digest), hits in state.take_hits().items():
+                users[user_id][digest] = hits
+            batches = [
+                (user_id, dict(some))
+                for user_id, hits in users.items()
+                for some in _slices(list(hits.items()), MAXIMUM_KEYS)
+            ]
+            for some_batches in _slices(batches, _AT_ONCE):
+                await asyncio.gather(
+                    *(
+                        state.table.record_hits(self._scope_of(user_id), hits)
+                        for user_id, hits in some_batches
+                    )
+                )
         await self._record_figures()
+
+    def _scope_of(self, user_id: UUID | None) -> Scope:
+        return self._database if user_id is None else self._database.as_user(user_id)
 
     async def _record_figures(self) -> None:
         present = {name: msgspec.structs.asdict(s.counters) for name, s in self._states.items()}
@@ -75,11 +94,6 @@ class HitRecorder:
         )
 
 
-def _take_hits(state: CacheState[Any, Any]) -> dict[UUID | None, dict[bytes, int]]:
-    """The hits of each user's entries (None for shared ones), which are then no more counted."""
-    used, state.used = state.used, []
-    hits: dict[UUID | None, dict[bytes, int]] = defaultdict(lambda: defaultdict(int))
-    for entry in used:
-        hits[None if entry.shared else entry.user_id][entry.digest] += entry.hits
-        entry.hits = 0
-    return hits
+def _slices(items: list[T], size: int) -> Iterator[list[T]]:
+    for first in range(0, len(items), size):
+        yield items[first : first + size]

@@ -10,6 +10,7 @@ from typing import Any, Final, Generic, TypeVar
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import astuple
 
 from clonedb.caching.figures import CacheFigures, Counters
 from clonedb.caching.flights import Flight
@@ -27,6 +28,14 @@ V = TypeVar("V", bound=msgspec.Struct)
 
 # After so many stored values a process removes some expired ones.
 STORED_BETWEEN: Final = 100
+
+
+# Entries with hits that are kept for the sake of those, and keys whose hits are counted, between
+# two recordings: some MB. What is beyond is not counted.
+_USED_AT_MOST: Final = 256
+_COUNTED_AT_MOST: Final = 50_000
+
+Hits = dict[tuple[UUID | None, bytes], int]  # by user (None: shared) and digest
 
 
 class Background:
@@ -64,10 +73,12 @@ class CacheState(Generic[K, V]):
     """One cache in a process: its memory, its table, and what is under way."""
 
     __slots__ = (
+        "_hits",
         "_notifications",
         "_random",
         "_stored",
         "_tidy",
+        "_used",
         "background",
         "clock",
         "counters",
@@ -77,7 +88,6 @@ class CacheState(Generic[K, V]):
         "policy",
         "refreshing",
         "table",
-        "used",
     )
 
     def __init__(
@@ -100,7 +110,9 @@ class CacheState(Generic[K, V]):
         self.memory = Memory(entries=policy.memory_entries, bytes=policy.memory_bytes)
         self.flights: dict[Place, Flight[V]] = {}
         self.refreshing: set[Place] = set()
-        self.used: list[Remembered] = []  # entries with hits that are not recorded yet
+        # Hits that are not recorded yet: entries that have some, and those that were collected.
+        self._used: list[Remembered] = []
+        self._hits: Hits = {}
         self._stored = 0  # values, since expired ones were last removed
         self._tidy = tidy
         self._notifications = notifications
@@ -128,10 +140,34 @@ class CacheState(Generic[K, V]):
         return now < entry.fresh_until and now < self._notifications.trusted_until
 
     def count_hit(self, entry: Remembered) -> None:
-        """Note a use of an entry, to be recorded in the database later."""
+        """Note a use of an entry in memory, to be recorded in the database later."""
         if not entry.hits:
-            self.used.append(entry)
+            self._used.append(entry)
+            if len(self._used) >= _USED_AT_MOST:
+                # Lest entries that have made room stay in memory after all.
+                self._collect()
         entry.hits += 1
+
+    def count_database_hit(self, entry: Remembered) -> None:
+        """Note a use of an entry that was read in the database."""
+        self._add(entry, 1)
+
+    def take_hits(self) -> Hits:
+        """The hits that are not recorded yet, which from now on count as recorded."""
+        self._collect()
+        hits, self._hits = self._hits, {}
+        return hits
+
+    def _collect(self) -> None:
+        for entry in self._used:
+            self._add(entry, entry.hits)
+            entry.hits = 0
+        self._used.clear()
+
+    def _add(self, entry: Remembered, hits: int) -> None:
+        place = (None if entry.shared else entry.user_id, entry.digest)
+        if place in self._hits or len(self._hits) < _COUNTED_AT_MOST:
+            self._hits[place] = self._hits.get(place, 0) + hits
 
     def remember(
         self,
@@ -147,7 +183,7 @@ class CacheState(Generic[K, V]):
     ) -> Remembered:
         """An entry of what was found or made, kept in memory if it may be."""
         policy = self.policy
-        weight = OVERHEAD_BYTES
+        weight = OVERHEAD_BYTES + _size(place[1])
         if found.value is not None:
             weight += self.kind.weight(found.value)
         expires_at = asked + found.remaining
@@ -173,3 +209,8 @@ class CacheState(Generic[K, V]):
             memory_bytes=self.memory.bytes,
             memory_evictions=self.memory.evictions,
         )
+
+
+def _size(key: CacheKey | bytes) -> int:
+    fields = (key,) if isinstance(key, bytes) else astuple(key)
+    return sum(len(field) for field in fields if isinstance(field, str | bytes))

@@ -8,7 +8,9 @@ from typing import Any, Self
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import force_setattr
 
+from clonedb.repositories.cache_table import check_documents
 from clonedb.repositories.vector_search_cache import SearchResults, encode_results
 from clonedb.vectors import Vector, pack_vector, unpack_vector, view_vector
 
@@ -39,17 +41,27 @@ class Embedding(msgspec.Struct, frozen=True):
 class VectorSearch(msgspec.Struct, frozen=True):
     """What a search found; `VectorSearch.of(results, document_ids)` makes one.
 
-    `encoded` is the results' JSON; `results` decodes it for each caller, so that none changes what
-    another sees.
+    `encoded` is the results' JSON, with the keys of objects in order, so that it is the same before
+    and after it was stored; `results` decodes it for each caller, so that none changes what another
+    sees.
     """
 
     encoded: str
-    document_ids: tuple[UUID, ...] = ()
+    document_ids: Iterable[UUID] = ()
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "document_ids", tuple(check_documents(self.document_ids)))
 
     @classmethod
     def of(cls, results: SearchResults, document_ids: Iterable[UUID] = ()) -> Self:
         """InvalidInput for results that JSON does not have, or of more than 2 MiB."""
-        return cls(encode_results(results), tuple(document_ids))
+        encode_results(results)
+        return cls(_in_order(results), document_ids)
+
+    @classmethod
+    def stored(cls, results: str, document_ids: Iterable[UUID]) -> Self:
+        """What the table holds: jsonb has an order of keys of its own."""
+        return cls(_in_order(msgspec.json.decode(results)), document_ids)
 
     @property
     def results(self) -> SearchResults:
@@ -58,10 +70,13 @@ class VectorSearch(msgspec.Struct, frozen=True):
 
 
 class LlmResponse(msgspec.Struct, frozen=True):
-    """An answer, and the documents that it was made from."""
+    """An answer, and the documents that it was made from, in the order of their ids."""
 
     response: str
-    document_ids: tuple[UUID, ...] = ()
+    document_ids: Iterable[UUID] = ()
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "document_ids", tuple(check_documents(self.document_ids)))
 
 
 class AudioChunk(msgspec.Struct, frozen=True):
@@ -69,3 +84,7 @@ class AudioChunk(msgspec.Struct, frozen=True):
 
     audio: bytes
     duration_ms: int
+
+
+def _in_order(results: Any) -> str:
+    return msgspec.json.encode(results, order="deterministic").decode()

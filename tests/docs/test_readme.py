@@ -58,6 +58,23 @@ async def test_the_services_guides_transaction_runs(as_ada: UserScope) -> None:
     assert await as_ada.conversation_sessions.count() == 1
 
 
+async def test_the_services_guides_cache_runs(migrated: IsolatedDatabase, ada: User) -> None:
+    (example,) = (block for block in blocks("docs/services.md", "python") if "serve(" in block)
+    program = example + (
+        "\nimport asyncio\n"
+        "async def model():\n    return 'Algebraic patterns.'\n"
+        f"print(asyncio.run(serve('{ada.id}', model)).response)\n"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "DATABASE_URL": migrated.dsn("clonedb_app")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (finished.stderr, finished.stdout) == ("", "Algebraic patterns.\n")
+
+
 async def test_the_dbas_example_shows_what_a_service_sees(
     migrated: IsolatedDatabase, ada: User, as_ada: UserScope
 ) -> None:
@@ -106,6 +123,7 @@ async def test_settings_in_the_guide_have_the_defaults_it_says() -> None:
         "statement_timeout",
         "channel_statement_timeout",
         "channel_lock_timeout",
+        "notification_staleness",
     ):
         (said,) = re.findall(rf"`{name}` \| ([\d.]+) s", text)
         assert float(said) == getattr(settings, name)
