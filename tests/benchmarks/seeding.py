@@ -145,6 +145,11 @@ def add_cached_values(
             "VALUES (%s, %s, %s, 'claude-3-opus', now() + interval '1 day')",
             [(user, key, value) for user, _, key, _, value in rows],
         )
+        # As of users who have changed documents: an entry is compared with its generation.
+        cursor.execute(
+            "INSERT INTO clonedb.cache_generations (user_id) SELECT DISTINCT unnest(%s::uuid[])",
+            ([user for user, *_ in rows],),
+        )
 
 
 def add_expired_answers(connection: Connection, users: list[UUID], count: int) -> None:

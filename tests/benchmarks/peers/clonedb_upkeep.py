@@ -120,7 +120,7 @@ class Stampede(Contestant):
 
     def figures(self) -> dict[str, float]:
         most, self._most = self._most, 0
-        return {"times computed, at most": most}
+        return {"times computed, at most": float(most)}
 
     async def _ask(self, line: str) -> int:
         """What the processes answer, added up."""

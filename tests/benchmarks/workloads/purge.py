@@ -66,7 +66,10 @@ class _Filling:
         if self._is_full():
             return
         say(f"seeding {self._rows:,} expired entries")
-        self._connection.execute("TRUNCATE clonedb.embedding_cache, clonedb.llm_response_cache")
+        self._connection.execute(
+            "TRUNCATE "
+            "clonedb.embedding_cache, clonedb.llm_response_cache, clonedb.cache_generations"
+        )
         seeding.add_expired_answers(self._connection, self._users, self._rows)
         seeding.add_cached_values(self._connection, self._fresh, EMBEDDING_MODEL)
         seeding.settle(self._connection)
