@@ -1,4 +1,4 @@
-"""What takes too long is ended, for one timer's cost, and a caller's own cancelling stays theirs."""
+"""What takes too long is ended, and a caller's own cancelling stays the caller's."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ async def test_who_cancels_means_it() -> None:
 async def test_who_cancels_in_the_moment_of_the_end_means_it() -> None:
     patience = Patience(0.05)
     task = asyncio.ensure_future(patience.wait(_for_ever))
-    while not task.cancelling():
+    while not task.cancelling():  # noqa: ASYNC110 - the moment itself is meant
         await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
