@@ -159,6 +159,8 @@ def check_tag(tag: str) -> str:
 
 def check_tags(tags: Iterable[str]) -> list[str]:
     """The tags in order and once each, so that equal sets are equal to the database too."""
+    if tags == ():
+        return []
     if isinstance(tags, str):
         raise InvalidInput("tags: a list of texts is asked for, not one text")
     checked: list[str] = convert(list(tags), Tags, "tags")
