@@ -32,7 +32,7 @@ def pack_vector(vector: Vector) -> bytes:
             f"the vector has {len(numbers):,} dimensions; 1 to {MAXIMUM_DIMENSIONS:,} are stored"
         )
     packed = _little_endian(numbers).tobytes()
-    # Sign and the upper 7 of 8 bits of the exponent: all of those are set in what is not finite, and
+    # The sign and 7 of 8 bits of the exponent: all of those are set in what is not finite, and
     # in numbers from 2 ** 127 on, which are looked at one by one. Ten times as fast as a sum.
     upper = packed[3::_NUMBER_BYTES]
     if b"\x7f" in upper or b"\xff" in upper:
