@@ -131,7 +131,8 @@ WHERE :tag::text = ANY(c.tags)
     AND c.user_id = :user_id::uuid;  -- filter: user
 
 -- name: look(user_id, key, stale)^
--- The entry of a key for the tiers together: what `get` finds, and one that expired a moment ago.
+-- The entry of a key for the tiers together: what `get` finds, and with_stale one that expired a
+-- moment ago. Without that, the order is the one of the key (17 and newer), and no value is sorted.
 -- How long it stays fresh is in seconds of the database's clock; below 0 it has expired.
 SELECT
     extract(EPOCH FROM c.expires_at - statement_timestamp())::double precision AS remaining,
@@ -141,7 +142,8 @@ SELECT
 FROM clonedb.vector_search_cache AS c
 WHERE c.user_id = ANY(ARRAY[:user_id::uuid, '00000000-0000-0000-0000-000000000000'::uuid])
     AND c.key = :key::bytea
-    AND c.expires_at > statement_timestamp() - :stale::interval
+    AND c.expires_at > statement_timestamp()  -- unless: with_stale
+    AND c.expires_at > statement_timestamp() - :stale::interval  -- when: with_stale
     AND NOT EXISTS (
         SELECT
         FROM clonedb.cache_generations AS g
@@ -149,7 +151,7 @@ WHERE c.user_id = ANY(ARRAY[:user_id::uuid, '00000000-0000-0000-0000-00000000000
             AND g.vector_search <> c.generation
     )
 ORDER BY
-    c.expires_at > statement_timestamp() DESC,
+    c.expires_at > statement_timestamp() DESC,  -- when: with_stale
     c.user_id DESC
 LIMIT 1;
 
