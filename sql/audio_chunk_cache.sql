@@ -182,22 +182,32 @@ ORDER BY
     c.user_id DESC
 LIMIT 1;
 
--- name: purge_expired(user_id, limit)!
--- Drops one batch of expired entries, the longest expired first.
+-- name: purge_expired(user_id, limit, since)^
+-- Drops one batch of expired entries, the longest expired first, and says when the last has expired.
 -- Locked rows are skipped: whoever renews an entry never waits for more than a batch, and no two
--- can wait for each other. The expiry is checked again on the row that is deleted.
+-- can wait for each other. The expiry is checked again on the row that is deleted. `since` is where
+-- the batch before has ended: the index keeps what was dropped until the next vacuum, and the
+-- thousandth batch would pass by all of it.
 -- lane: pool
-DELETE FROM clonedb.audio_chunk_cache AS c
-WHERE c.ctid = ANY(ARRAY(
-        SELECT expired.ctid
-        FROM clonedb.audio_chunk_cache AS expired
-        WHERE expired.expires_at <= statement_timestamp()
-            AND expired.user_id = :user_id::uuid  -- filter: user
-        ORDER BY expired.expires_at ASC
-        LIMIT :limit::bigint
-        FOR UPDATE SKIP LOCKED
-    ))
-    AND c.expires_at <= statement_timestamp();
+WITH dropped AS (
+    DELETE FROM clonedb.audio_chunk_cache AS c
+    WHERE c.ctid = ANY(ARRAY(
+            SELECT expired.ctid
+            FROM clonedb.audio_chunk_cache AS expired
+            WHERE expired.expires_at <= statement_timestamp()
+                AND expired.expires_at >= :since::timestamptz  -- filter: since
+                AND expired.user_id = :user_id::uuid  -- filter: user
+            ORDER BY expired.expires_at ASC
+            LIMIT :limit::bigint
+            FOR UPDATE SKIP LOCKED
+        ))
+        AND c.expires_at <= statement_timestamp()
+    RETURNING c.expires_at
+)
+SELECT
+    count(*) AS entries,
+    max(dropped.expires_at) AS last_expired_at
+FROM dropped;
 
 -- name: put(user_id, key, audio, format, duration_ms, sample_rate, tags, ttl)$
 -- Stores or renews one entry; writes nothing where it has the same value and half its time left.

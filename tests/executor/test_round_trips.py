@@ -328,7 +328,8 @@ def calls_on_caches(scope: UserScope) -> dict[str, Callable[[], Awaitable[Any]]]
             "purge_expired": ((), {}),
         }
         methods = {method for method in dir(cache) if not method.startswith("_")}
-        assert methods <= arguments.keys()
+        # As many statements as there are batches.
+        assert methods - {"purge_batches"} <= arguments.keys()
         for method in arguments.keys() & methods:
             calls[f"{name}.{method}"] = partial(
                 getattr(cache, method), *arguments[method][0], **arguments[method][1]

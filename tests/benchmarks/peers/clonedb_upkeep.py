@@ -15,9 +15,6 @@ from tests.benchmarks.bursts import latency_figures
 from tests.benchmarks.contestant import Contestant, check
 from tests.benchmarks.peers.cached_material import entries_of
 
-# What the call has by default.
-ROWS_AT_ONCE: Final = 1_000
-
 _READERS: Final = 4
 _SECONDS_BEFORE: Final = 0.5
 
@@ -59,12 +56,11 @@ class Purge(Contestant):
     async def _purge(self) -> array[float]:
         """The seconds of each batch."""
         cache = self._worker.caches.llm_response
-        batches, rows, dropped = array("d"), 0, ROWS_AT_ONCE
-        while dropped == ROWS_AT_ONCE:
-            started = time.perf_counter()
-            dropped = await cache.purge_expired(limit=ROWS_AT_ONCE)
+        batches, rows, started = array("d"), 0, time.perf_counter()
+        async for dropped in cache.purge_batches():
             batches.append(time.perf_counter() - started)
             rows += dropped
+            started = time.perf_counter()
         check(rows == self.ground.expired - 1)
         self.batch = rows
         return batches
