@@ -310,6 +310,7 @@ def calls_on_caches(scope: UserScope) -> dict[str, Callable[[], Awaitable[Any]]]
         "invalidate_all": lambda: caches.invalidate_all(),
         "invalidate_by_document": lambda: caches.invalidate_by_document(new_id()),
         "invalidate_by_tag": lambda: caches.invalidate_by_tag("red"),
+        "outdate": lambda: caches.outdate(["embedding"]),
         "statistics": lambda: caches.statistics(),
         "statistics_by_age": lambda: caches.statistics_by_age(),
     }
