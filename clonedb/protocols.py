@@ -181,10 +181,18 @@ class AudioChunkCache(Protocol):
         """Drop the entries that bear a tag; returns how many there were."""
         ...
 
+    def purge_batches(self, *, limit: int = PURGE_BATCH) -> AsyncGenerator[int, None]:
+        """Drop what has expired, batch by batch until one is not full: how many each has dropped.
+
+        Each is a statement, and outside a transaction a commit, of its own.
+        """
+        ...
+
     async def purge_expired(self, *, limit: int = PURGE_BATCH) -> int:
         """Drop one batch of expired entries; returns how many, 0 once there are none left.
 
-        An entry that is being renewed meanwhile stays.
+        An entry that is being renewed meanwhile stays. Where there may be many, `purge_batches`
+        goes on where its last batch has ended.
         """
         ...
 
@@ -651,10 +659,18 @@ class EmbeddingCache(Protocol):
         """Drop the entries that bear a tag; returns how many there were."""
         ...
 
+    def purge_batches(self, *, limit: int = PURGE_BATCH) -> AsyncGenerator[int, None]:
+        """Drop what has expired, batch by batch until one is not full: how many each has dropped.
+
+        Each is a statement, and outside a transaction a commit, of its own.
+        """
+        ...
+
     async def purge_expired(self, *, limit: int = PURGE_BATCH) -> int:
         """Drop one batch of expired entries; returns how many, 0 once there are none left.
 
-        An entry that is being renewed meanwhile stays.
+        An entry that is being renewed meanwhile stays. Where there may be many, `purge_batches`
+        goes on where its last batch has ended.
         """
         ...
 
@@ -929,10 +945,18 @@ class LlmResponseCache(Protocol):
         """Drop the entries that bear a tag; returns how many there were."""
         ...
 
+    def purge_batches(self, *, limit: int = PURGE_BATCH) -> AsyncGenerator[int, None]:
+        """Drop what has expired, batch by batch until one is not full: how many each has dropped.
+
+        Each is a statement, and outside a transaction a commit, of its own.
+        """
+        ...
+
     async def purge_expired(self, *, limit: int = PURGE_BATCH) -> int:
         """Drop one batch of expired entries; returns how many, 0 once there are none left.
 
-        An entry that is being renewed meanwhile stays.
+        An entry that is being renewed meanwhile stays. Where there may be many, `purge_batches`
+        goes on where its last batch has ended.
         """
         ...
 
@@ -1316,10 +1340,18 @@ class VectorSearchCache(Protocol):
         """Drop the entries that bear a tag; returns how many there were."""
         ...
 
+    def purge_batches(self, *, limit: int = PURGE_BATCH) -> AsyncGenerator[int, None]:
+        """Drop what has expired, batch by batch until one is not full: how many each has dropped.
+
+        Each is a statement, and outside a transaction a commit, of its own.
+        """
+        ...
+
     async def purge_expired(self, *, limit: int = PURGE_BATCH) -> int:
         """Drop one batch of expired entries; returns how many, 0 once there are none left.
 
-        An entry that is being renewed meanwhile stays.
+        An entry that is being renewed meanwhile stays. Where there may be many, `purge_batches`
+        goes on where its last batch has ended.
         """
         ...
 

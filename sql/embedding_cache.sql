@@ -173,7 +173,8 @@ WHERE :tag::text = ANY(c.tags)
 RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(c.user_id, ARRAY['embedding']));
 
 -- name: look(user_id, key, stale)^
--- The entry of a key for the tiers together: what `get` finds, and one that expired a moment ago.
+-- The entry of a key for the tiers together: what `get` finds, and with_stale one that expired a
+-- moment ago. Without that, the order is the one of the key (17 and newer), and no value is sorted.
 -- How long it stays fresh is in seconds of the database's clock; below 0 it has expired.
 SELECT
     extract(EPOCH FROM c.expires_at - statement_timestamp())::double precision AS remaining,
@@ -182,7 +183,8 @@ SELECT
 FROM clonedb.embedding_cache AS c
 WHERE c.user_id = ANY(ARRAY[:user_id::uuid, '00000000-0000-0000-0000-000000000000'::uuid])
     AND c.key = :key::bytea
-    AND c.expires_at > statement_timestamp() - :stale::interval
+    AND c.expires_at > statement_timestamp()  -- unless: with_stale
+    AND c.expires_at > statement_timestamp() - :stale::interval  -- when: with_stale
     AND NOT EXISTS (
         SELECT
         FROM clonedb.cache_changes AS ch
@@ -192,26 +194,36 @@ WHERE c.user_id = ANY(ARRAY[:user_id::uuid, '00000000-0000-0000-0000-00000000000
             AND 'embedding' = ANY(ch.caches)
     )
 ORDER BY
-    c.expires_at > statement_timestamp() DESC,
+    c.expires_at > statement_timestamp() DESC,  -- when: with_stale
     c.user_id DESC
 LIMIT 1;
 
--- name: purge_expired(user_id, limit)!
--- Drops one batch of expired entries, the longest expired first.
+-- name: purge_expired(user_id, limit, since)^
+-- Drops one batch of expired entries, the longest expired first, and says when the last has expired.
 -- Locked rows are skipped: whoever renews an entry never waits for more than a batch, and no two
--- can wait for each other. The expiry is checked again on the row that is deleted.
+-- can wait for each other. The expiry is checked again on the row that is deleted. `since` is where
+-- the batch before has ended: the index keeps what was dropped until the next vacuum, and the
+-- thousandth batch would pass by all of it.
 -- lane: pool
-DELETE FROM clonedb.embedding_cache AS c
-WHERE c.ctid = ANY(ARRAY(
-        SELECT expired.ctid
-        FROM clonedb.embedding_cache AS expired
-        WHERE expired.expires_at <= statement_timestamp()
-            AND expired.user_id = :user_id::uuid  -- filter: user
-        ORDER BY expired.expires_at ASC
-        LIMIT :limit::bigint
-        FOR UPDATE SKIP LOCKED
-    ))
-    AND c.expires_at <= statement_timestamp();
+WITH dropped AS (
+    DELETE FROM clonedb.embedding_cache AS c
+    WHERE c.ctid = ANY(ARRAY(
+            SELECT expired.ctid
+            FROM clonedb.embedding_cache AS expired
+            WHERE expired.expires_at <= statement_timestamp()
+                AND expired.expires_at >= :since::timestamptz  -- filter: since
+                AND expired.user_id = :user_id::uuid  -- filter: user
+            ORDER BY expired.expires_at ASC
+            LIMIT :limit::bigint
+            FOR UPDATE SKIP LOCKED
+        ))
+        AND c.expires_at <= statement_timestamp()
+    RETURNING c.expires_at
+)
+SELECT
+    count(*) AS entries,
+    max(dropped.expires_at) AS last_expired_at
+FROM dropped;
 
 -- name: put(user_id, key, embedding, model, dimensions, tags, ttl)$
 -- Stores or renews one entry; writes nothing where it has the same value and half its time left.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
+from clonedb.caching.patience import Patience
 from clonedb.errors import ClonedbError, InvalidInput, Timeout, Unavailable
 
 T = TypeVar("T")
@@ -26,7 +26,7 @@ class Guard:
     __slots__ = ("_clock", "_failures", "_patience", "_paused_until")
 
     def __init__(self, patience: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._patience = patience
+        self._patience = Patience(patience)
         self._clock = clock
         self._failures = 0
         self._paused_until = float("-inf")
@@ -42,8 +42,7 @@ class Guard:
             failed()
             return None
         try:
-            async with asyncio.timeout(self._patience):
-                result = await call()
+            result = await self._patience.wait(call)
         except InvalidInput:
             raise
         except (Unavailable, Timeout, TimeoutError, OSError) as error:

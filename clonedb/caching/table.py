@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -19,6 +19,9 @@ from clonedb.scope import Scope
 
 K = TypeVar("K", bound=CacheKey)
 V = TypeVar("V", bound=msgspec.Struct)
+
+
+_FRESH: Final[dict[str, Any]] = {"with_stale": False}
 
 
 class Found(NamedTuple):
@@ -48,8 +51,9 @@ class Table(Generic[K, V]):
 
     async def look(self, scope: Scope, digest: bytes, stale_for: timedelta) -> Found | None:
         """The entry of a key, also one that expired no longer ago than that."""
+        stale = {"with_stale": True, "stale": stale_for} if stale_for else _FRESH
         rows = await self._guard.attempt(
-            lambda: scope.rows(self._queries.look, **_owner(scope), key=digest, stale=stale_for),
+            lambda: scope.rows(self._queries.look, **_owner(scope), key=digest, **stale),
             self._failed,
         )
         if not rows:

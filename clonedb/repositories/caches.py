@@ -258,9 +258,4 @@ class SystemCacheRepository(CacheRepository):
 
 
 async def _purge(cache: CacheTable[Any], limit: int) -> int:
-    total = 0
-    while True:
-        dropped = await cache.purge_expired(limit=limit)
-        total += dropped
-        if dropped < limit:
-            return total
+    return sum([dropped async for dropped in cache.purge_batches(limit=limit)])
