@@ -56,9 +56,10 @@ async def locked(database: IsolatedDatabase, table: str) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def broken(database: IsolatedDatabase, how: str) -> AsyncIterator[None]:
+async def broken(database: IsolatedDatabase, how: str, undo: str) -> AsyncIterator[None]:
     execute(database, how)
     yield
+    execute(database, undo)
 
 
 TROUBLES: dict[str, Callable[[IsolatedDatabase], Any]] = {
@@ -66,19 +67,29 @@ TROUBLES: dict[str, Callable[[IsolatedDatabase], Any]] = {
     "the leases are locked": lambda database: locked(database, "cache_fill_leases"),
     "the generations are locked": lambda database: locked(database, "cache_generations"),
     "the table is missing": lambda database: broken(
-        database, "ALTER TABLE clonedb.llm_response_cache RENAME TO gone"
+        database,
+        "ALTER TABLE clonedb.llm_response_cache RENAME TO gone",
+        "ALTER TABLE clonedb.gone RENAME TO llm_response_cache",
     ),
     "the leases are missing": lambda database: broken(
-        database, "ALTER TABLE clonedb.cache_fill_leases RENAME TO gone"
+        database,
+        "ALTER TABLE clonedb.cache_fill_leases RENAME TO gone",
+        "ALTER TABLE clonedb.gone RENAME TO cache_fill_leases",
     ),
     "the generations are missing": lambda database: broken(
-        database, "ALTER TABLE clonedb.cache_generations RENAME TO gone"
+        database,
+        "ALTER TABLE clonedb.cache_generations RENAME TO gone",
+        "ALTER TABLE clonedb.gone RENAME TO cache_generations",
     ),
     "a column is missing": lambda database: broken(
-        database, "ALTER TABLE clonedb.llm_response_cache RENAME response TO gone"
+        database,
+        "ALTER TABLE clonedb.llm_response_cache RENAME response TO gone",
+        "ALTER TABLE clonedb.llm_response_cache RENAME gone TO response",
     ),
     "it is forbidden": lambda database: broken(
-        database, "REVOKE ALL ON clonedb.llm_response_cache FROM clonedb_app"
+        database,
+        "REVOKE SELECT ON clonedb.llm_response_cache FROM clonedb_app",
+        "GRANT SELECT ON clonedb.llm_response_cache TO clonedb_app",
     ),
     "the disk is full": lambda database: broken(
         database,
@@ -88,6 +99,7 @@ TROUBLES: dict[str, Callable[[IsolatedDatabase], Any]] = {
         CREATE TRIGGER full_disk BEFORE INSERT OR UPDATE OR DELETE ON clonedb.llm_response_cache
         FOR EACH STATEMENT EXECUTE FUNCTION clonedb.full()
         """,
+        "DROP TRIGGER full_disk ON clonedb.llm_response_cache; DROP FUNCTION clonedb.full()",
     ),
 }
 
@@ -129,9 +141,12 @@ async def test_whoever_drops_something_is_told_that_it_failed(
             lambda: cache.invalidate(),
             lambda: process.caches.of(ada.id).invalidate(),
         ]
-        for call in calls:
-            with pytest.raises(ClonedbError):
-                await call()
+        try:
+            for call in calls:
+                with pytest.raises(ClonedbError):
+                    await call()
+        finally:
+            execute(migrated, f"ALTER TABLE clonedb.gone RENAME TO {table}")
 
 
 async def test_statements_that_time_out_are_failures(migrated: IsolatedDatabase, ada: User) -> None:
@@ -297,7 +312,6 @@ async def test_a_disk_that_is_really_full_fails_no_call(
                 assert 1 <= stored(migrated) < 10
                 assert await cache.get_or_compute(question(), Making()) == answer()
         finally:
-            superuser.execute("TRUNCATE clonedb.llm_response_cache")
             superuser.execute("ALTER TABLE clonedb.llm_response_cache SET TABLESPACE pg_default")
             superuser.execute("DROP TABLESPACE small")
 
