@@ -11,8 +11,21 @@ from uuid import UUID
 
 import pytest
 from channels import until
-from ground import as_superuser
-from tiers import FORGETFUL, SAMPLES, Making, Process, a_process, heard, listening, stored, waiters
+from ground import as_superuser, someone_waits_for_a_lock
+from tiers import (
+    FORGETFUL,
+    SAMPLES,
+    Making,
+    Process,
+    a_process,
+    answer,
+    expire,
+    heard,
+    listening,
+    question,
+    stored,
+    waiters,
+)
 
 from clonedb import (
     Database,
@@ -349,3 +362,27 @@ async def test_writers_of_different_documents_of_a_user_do_not_fail_each_other(
         await transaction.knowledge_documents.find_summary(one)
         await scope.knowledge_documents.update(other, DocumentPatch(title="2"))
         await transaction.knowledge_documents.update(one, DocumentPatch(title="1"))
+
+
+@pytest.mark.parametrize("method", [U.delete, U.hard_delete], ids=name_of)
+async def test_a_deletion_that_meets_a_fill_does_not_deadlock(
+    backstage: Process, worker: Database, ada: User, migrated: IsolatedDatabase, method: Any
+) -> None:
+    """Both want the lease and the entry, which a third holds until both wait."""
+    cache = backstage.caches.of(ada.id).llm_response
+    await cache.put(question(), answer("old"))
+    expire(migrated)
+    backstage.caches._states["llm_response"].memory.drop()
+    making = Making(held=True)
+    filling = asyncio.create_task(cache.get_or_compute(question(), making))
+    await making.begun.wait()
+    with as_superuser(migrated) as third, third.transaction():
+        third.execute("SELECT FROM clonedb.llm_response_cache FOR UPDATE")
+        deleting = asyncio.create_task(method(worker.users, ada.id))
+        await someone_waits_for_a_lock(migrated)
+        making.go_on.set()
+        await someone_waits_for_a_lock(migrated, 2)
+    assert await deleting
+    assert await filling == answer()
+    assert backstage.figures().failures == 0
+    assert await cache.get(question()) is None

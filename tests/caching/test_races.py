@@ -38,12 +38,15 @@ class RolledBack(Exception):
     pass
 
 
-async def a_document(process: Process, user: User) -> UUID:
-    document = await process.database.as_user(user.id).knowledge_documents.create(
-        NewDocument(
-            filename="a.txt", content_type="text/plain", size_bytes=1, text_content="a", title="0"
-        )
+async def a_document(user: User, *processes: Process) -> UUID:
+    """One that each process has heard of."""
+    new = NewDocument(
+        filename="a.txt", content_type="text/plain", size_bytes=1, text_content="a", title="0"
     )
+    before = [drops(each, user.id) for each in processes]
+    document = await processes[0].database.as_user(user.id).knowledge_documents.create(new)
+    for each, count in zip(processes, before, strict=True):
+        await told(each, user, count)
     return document.id
 
 
@@ -68,7 +71,7 @@ async def test_a_fill_meets_a_writer_of_its_document_in_every_order(
     isolation: Literal["read committed", "repeatable read"],
     ending: str,
 ) -> None:
-    document = await a_document(there, ada)
+    document = await a_document(ada, here, there)
     ours, theirs = here.caches.of(ada.id).llm_response, there.caches.of(ada.id).llm_response
 
     async def fill(steps: Steps, key: Any) -> str:
@@ -137,7 +140,7 @@ async def test_a_fill_meets_an_invalidation_by_hand_in_every_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The data are elsewhere: they change first, then whoever has changed them invalidates."""
-    document = await a_document(there, ada)
+    document = await a_document(ada, here, there)
     ours, theirs = here.caches.of(ada.id).llm_response, there.caches.of(ada.id).llm_response
     elsewhere = "0"
     count, value = Scope.count, Scope.value
@@ -200,14 +203,14 @@ async def test_who_asks_after_a_change_was_told_does_not_get_what_was_begun_befo
     here: Process, there: Process, ada: User
 ) -> None:
     """The bound on staleness is that of notifications, however long a fill takes."""
-    document = await a_document(there, ada)
-    await until(lambda: drops(here, ada.id) == 2)
+    document = await a_document(ada, here, there)
     cache = here.caches.of(ada.id).llm_response
     old = Making(answer("old"), held=True)
     before = asyncio.create_task(cache.get_or_compute(question(), old))
     await old.begun.wait()
+    before_that = drops(here, ada.id)
     await there.database.as_user(ada.id).knowledge_documents.delete(document)
-    await until(lambda: drops(here, ada.id) == 3)
+    await told(here, ada, before_that)
     after = asyncio.create_task(cache.get_or_compute(question(), Making(answer("new"))))
     await given_way()
     old.go_on.set()
