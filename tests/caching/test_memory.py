@@ -66,11 +66,14 @@ class MemoryMachine(RuleBasedStateMachine):
         self.memory.remember(place, entry, self.memory.drops(entry.buckets))
         self.note(place, entry)
 
-    @rule(user=users, key=keys)
-    def forget_what_is_larger_than_the_memory(self, user: int, key: int) -> None:
-        place, entry = self.place(user, key), entry_of(user, MOST_BYTES + 1)
-        self.memory.remember(place, entry, self.memory.drops(entry.buckets))
-        self.expected.pop(place, None)
+    @rule(position=keys)
+    def remember_what_is_larger_than_the_memory(self, position: int) -> None:
+        """In the place of something smaller, which is old then."""
+        if self.expected:
+            place = list(self.expected)[position % len(self.expected)]
+            entry = entry_of(0, MOST_BYTES + 1)
+            self.memory.remember(place, entry, self.memory.drops(entry.buckets))
+            del self.expected[place]
 
     @rule(user=users, key=keys, weight=weights)
     def ask(self, user: int, key: int, weight: int) -> None:
