@@ -20,6 +20,7 @@ class SilentProxy:
         self._forwarding: set[asyncio.Task[None]] = set()
         self._writers: list[asyncio.StreamWriter] = []
         self.silent = False
+        self.refusing = False
 
     def through(self, dsn: str) -> str:
         """The dsn by way of the proxy."""
@@ -33,6 +34,9 @@ class SilentProxy:
     def accept(self, server: Path) -> asyncio.Task[asyncio.Server]:
         async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             self._writers.append(writer)
+            if self.refusing:
+                writer.close()
+                return
             if self.silent:
                 return
             there, here = await asyncio.open_unix_connection(server)

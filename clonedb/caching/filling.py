@@ -153,13 +153,19 @@ class Filling(Generic[K, V]):
 
     async def _refresh(self) -> None:
         state = self._state
+        # A failure is not tried again at every use, nor by every process at once.
+        pause = state.policy.lease.total_seconds()
         try:
             await self._take_lease()
             if self._held:
-                state.counters.refreshes += 1
-                await self._make(None)
+                entry = await self._look()
+                # Where another has made it meanwhile, there is nothing to do.
+                if entry is None or state.clock() >= entry.refresh_at:
+                    state.counters.refreshes += 1
+                    await self._make(None)
+            pause = 0
         finally:
-            state.refreshing.discard(self._place)
+            asyncio.get_running_loop().call_later(pause, state.refreshing.discard, self._place)
             if self._held is not False:
                 state.background.start(self._release())
 

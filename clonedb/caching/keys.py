@@ -141,16 +141,16 @@ class AudioChunkKey(CacheKey, frozen=True, kw_only=True):
 
 def _canonical(value: object, name: str) -> bytes | None:
     """The one encoding of a value, so that a key can be compared and hashed."""
-    if value is None or isinstance(value, bytes):
+    if value is None or isinstance(value, _Packed):
         return value
     try:
-        return _encoder.encode(value)
+        return _Packed(_encoder.encode(value))
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InvalidInput(f"{name}: {error}") from None
 
 
 class _Packed(bytes):
-    """A vector that is packed already: a key that is copied gets it back."""
+    """What is encoded already: a key that is copied gets it back."""
 
 
 def _packed(vector: Vector) -> bytes:

@@ -72,10 +72,10 @@ class Remembered:
 class Memory:
     """One cache's entries in this process."""
 
-    __slots__ = ("_drops", "_entries", "_most_entries", "find")
+    __slots__ = ("_drops", "_entries", "_limit", "_most_entries", "find")
 
     def __init__(self, *, entries: int, bytes: int) -> None:
-        self._most_entries = entries
+        self._limit = self._most_entries = entries
         self._entries = _Entries(bytes)
         # The read that everything is about: no call of ours in between. KeyError for a miss.
         self.find = self._entries.__getitem__
@@ -120,6 +120,10 @@ class Memory:
         entries[place] = entry
         while len(entries) > self._most_entries:
             entries.popitem()
+
+    def open(self) -> None:
+        """Remember again."""
+        self._most_entries = self._limit
 
     def close(self) -> None:
         """Forget everything, and remember nothing more."""

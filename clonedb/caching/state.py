@@ -135,6 +135,11 @@ class CacheState(Generic[K, V]):
             self._stored = 0
             self._tidy()
 
+    @property
+    def has_stored(self) -> bool:
+        """Whether values were stored since expired ones were last removed."""
+        return self._stored > 0
+
     def is_usable(self, entry: Remembered) -> bool:
         """Whether what is remembered may be used now."""
         return (

@@ -19,6 +19,7 @@ from tiers import (
     Process,
     a_process,
     answer,
+    at_once,
     expire,
     heard,
     listening,
@@ -385,4 +386,5 @@ async def test_a_deletion_that_meets_a_fill_does_not_deadlock(
     assert await deleting
     assert await filling == answer()
     assert backstage.figures().failures == 0
+    await at_once(lambda: backstage.figures().memory_entries == 0)
     assert await cache.get(question()) is None

@@ -8,11 +8,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest_asyncio
-from channels import until
 from tiers import (
     FORGETFUL,
     LATE,
-    Clock,
     Making,
     Process,
     a_process,
@@ -141,22 +139,21 @@ async def test_several_processes_make_a_value_anew_once(
     migrated: IsolatedDatabase, ada: User
 ) -> None:
     """Each has the old one in memory, and sees that it is near its end."""
-    clock, making = Clock(), Making(answer("new"))
-    policy: dict[str, Any] = {"memory_ttl": HOUR, "jitter": 0.0}
-    options: dict[str, Any] = {"clock": clock, "policy": policy, "notification_staleness": 3_600}
+    making = Making(answer("new"))
+    options: dict[str, Any] = {"policy": {"memory_ttl": HOUR, "jitter": 0.0}}
     dsn = migrated.dsn("clonedb_app")
     async with a_process(dsn, **options) as one, a_process(dsn, **options) as other:
         caches = [process.caches.of(ada.id).llm_response for process in (one, other)]
         await caches[0].put(question(), answer("old"), ttl=HOUR)
+        one.caches._states["llm_response"].memory.drop()
+        expire(migrated, -300)
         for cache in caches:
+            assert await cache.get(question()) == answer("old")
+        for process, cache in zip((one, other), caches, strict=True):
             assert await cache.get_or_compute(question(), making, ttl=HOUR) == answer("old")
-        clock.ahead = 3_300
-        for cache in caches:
-            await cache.get_or_compute(question(), making, ttl=HOUR)
-            await at_once(lambda: making.runs == 1 and leases(migrated) == 0)
-        # The second asks for the lease when the first has given it up, and finds the new value.
-        await until(lambda: not one.caches._states["llm_response"].refreshing)
-        await until(lambda: not other.caches._states["llm_response"].refreshing)
+            # The second asks for the lease when the first has given it up.
+            state = process.caches._states["llm_response"]
+            await at_once(lambda: not state.refreshing and leases(migrated) == 0)  # noqa: B023
         assert making.runs == 1
         for cache in caches:
             assert await cache.get(question()) == answer("new")
@@ -218,11 +215,15 @@ async def test_a_lease_that_is_over_is_taken_by_the_next(
     await slow.begun.wait()
     execute(migrated, "UPDATE clonedb.cache_fill_leases SET expires_at = now() - interval '1 s'")
     async with a_process(migrated.dsn("clonedb_app"), policy=FORGETFUL) as other:
-        quick = Making(answer("quick"))
+        quick = Making(answer("quick"), held=True)
         theirs = other.caches.of(ada.id).llm_response
-        assert await theirs.get_or_compute(question(), quick) == answer("quick")
+        following = asyncio.create_task(theirs.get_or_compute(question(), quick))
+        await quick.begun.wait()
         slow.go_on.set()
         # Its lease is another's by now: what it has made is returned, and not stored.
         assert await filling == answer("slow")
+        assert await theirs.get(question()) is None
+        quick.go_on.set()
+        assert await following == answer("quick")
         assert await theirs.get(question()) == answer("quick")
     assert forgetful.figures().outdated == 1

@@ -65,7 +65,7 @@ async def broken(database: IsolatedDatabase, how: str, undo: str) -> AsyncIterat
 TROUBLES: dict[str, Callable[[IsolatedDatabase], Any]] = {
     "the table is locked": lambda database: locked(database, "llm_response_cache"),
     "the leases are locked": lambda database: locked(database, "cache_fill_leases"),
-    "the generations are locked": lambda database: locked(database, "cache_generations"),
+    "the changes are locked": lambda database: locked(database, "cache_changes"),
     "the table is missing": lambda database: broken(
         database,
         "ALTER TABLE clonedb.llm_response_cache RENAME TO gone",
@@ -76,10 +76,10 @@ TROUBLES: dict[str, Callable[[IsolatedDatabase], Any]] = {
         "ALTER TABLE clonedb.cache_fill_leases RENAME TO gone",
         "ALTER TABLE clonedb.gone RENAME TO cache_fill_leases",
     ),
-    "the generations are missing": lambda database: broken(
+    "the changes are missing": lambda database: broken(
         database,
-        "ALTER TABLE clonedb.cache_generations RENAME TO gone",
-        "ALTER TABLE clonedb.gone RENAME TO cache_generations",
+        "ALTER TABLE clonedb.cache_changes RENAME TO gone",
+        "ALTER TABLE clonedb.gone RENAME TO cache_changes",
     ),
     "a column is missing": lambda database: broken(
         database,

@@ -154,6 +154,33 @@ async def test_a_silent_connection_is_given_up_at_once_and_everything_forgotten(
         assert time.monotonic() - closing < 2
 
 
+async def test_what_was_remembered_while_nobody_listened_is_not_used_afterwards(
+    migrated: IsolatedDatabase, here: Process, ada: User
+) -> None:
+    dsn = migrated.dsn("clonedb_app")
+    async with (
+        silent_proxy(dsn) as proxy,
+        a_process(dsn, notification_dsn=proxy.through(dsn)) as deaf,
+    ):
+        cache = deaf.caches.of(ada.id).llm_response
+        made = deaf.database.notifications.connections_made
+        with as_superuser(migrated) as connection:
+            proxy.refusing = True
+            connection.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND query = 'SELECT'"
+            )
+        await until(lambda: not deaf.trusted)
+        await cache.put(question(), answer())
+        assert deaf.figures().memory_entries == 1
+        before = drops(here, ada.id)
+        await a_change(here, ada)
+        await until(lambda: drops(here, ada.id) > before)
+        proxy.refusing = False
+        await until(lambda: deaf.database.notifications.connections_made > made and deaf.trusted)
+        assert await cache.get(question()) is None
+
+
 async def test_a_listener_that_was_terminated_forgets_everything_and_listens_again(
     migrated: IsolatedDatabase, here: Process, there: Process, ada: User
 ) -> None:
@@ -254,9 +281,9 @@ async def test_a_notification_says_nothing_of_a_person(
 async def test_of_1000_quick_invalidations_none_is_lost(here: Process, there: Process, ada: User):
     scope = there.database.as_user(ada.id)
     before = drops(here, ada.id)
-    tell = queries.cache_generations.tell
+    tell = queries.cache_changes.tell
     for _ in range(10):
-        await asyncio.gather(*(scope.value(tell, caches="l") for _ in range(100)))
+        await asyncio.gather(*(scope.value(tell, caches=["llm_response"]) for _ in range(100)))
     await until(lambda: drops(here, ada.id) >= before + 1_000)
     assert drops(here, ada.id) == before + 1_000
 

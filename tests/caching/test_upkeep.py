@@ -133,7 +133,7 @@ async def test_a_lease_that_was_left_behind_is_removed(
     execute(
         migrated,
         "INSERT INTO clonedb.cache_fill_leases (user_id, cache, key, holder, expires_at) "
-        "VALUES (%s, 'llm_response_cache', sha256('a'), gen_random_uuid(), now())",
+        "VALUES (%s, 'llm_response', sha256('a'), gen_random_uuid(), now())",
         ada.id,
     )
     await app.caches.trim()
@@ -211,7 +211,7 @@ async def test_recording_survives_a_failure_and_goes_on(
     await here.caches.record()
     execute(migrated, "ALTER TABLE clonedb.gone RENAME TO cache_use")
     execute(migrated, "ALTER TABLE clonedb.gone_too RENAME TO llm_response_cache")
-    here.caches._guard._paused_until = 0  # the pause is another test's
+    here.caches._guard._failing.clear()  # the pause is another test's
     await cache.get(question())
     await here.caches.record()
     assert rows(migrated, "SELECT hit_count FROM clonedb.llm_response_cache") == [(1,)]
@@ -228,7 +228,7 @@ async def test_counting_hits_does_not_keep_the_values(
             await cache.get(question())
         kept = sum(
             len(entry.value.response)
-            for entry in process.caches._states["llm_response"].used
+            for entry in process.caches._states["llm_response"]._used
             if getattr(entry, "value", None) is not None
         )
         assert kept < 1_000_000
