@@ -49,7 +49,7 @@ class Guard:
             failed()
             self._failures += 1
             if self._failures == FAILURES_IN_A_ROW:
-                logger.warning("caches are not used in the database: %s", error or "too slow")
+                logger.warning("caches are not used in the database: %s", str(error) or "too slow")
             if self._failures >= FAILURES_IN_A_ROW:
                 self._paused_until = self._clock() + PAUSE_SECONDS
             return None
