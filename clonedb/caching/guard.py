@@ -52,7 +52,7 @@ class Guard:
         except (Unavailable, Timeout, TimeoutError, OSError) as error:
             failed()
             if not self._failing:
-                logger.warning("a cache in the database is not used: %s", error or "too slow")
+                logger.warning("a cache in the database is not used: %s", str(error) or "too slow")
             self._failing[name] = self._clock() + PAUSE_SECONDS
             return None
         except ClonedbError:

@@ -8,8 +8,6 @@ from tests.benchmarks.contest import Contest, Entry
 from tests.benchmarks.peers.clonedb_upkeep import CALLERS, PROCESSES
 from tests.benchmarks.site import Site
 
-_KEYS_IN_A_ROUND = 5
-
 
 def contests(site: Site) -> list[Contest]:
     """One key after the other."""
@@ -28,7 +26,7 @@ def contests(site: Site) -> list[Contest]:
                 )
             ],
             rounds=site.effort.long_rounds,
-            bursts=[Burst(callers=1, calls=_KEYS_IN_A_ROUND)],
+            bursts=[Burst(callers=1, calls=site.effort.long_rounds)],
             unit="keys",
         )
     ]
