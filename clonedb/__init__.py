@@ -109,6 +109,12 @@ from clonedb.repositories.llm_response_cache import (
     CachedResponse,
     LlmResponseCache,
 )
+from clonedb.repositories.rate_limit_decisions import (
+    RateLimitDecision,
+    RateLimitRuleKey,
+    RateLimitStatus,
+    TokenRequest,
+)
 from clonedb.repositories.rate_limit_rules import (
     NewRateLimitRule,
     RateLimitRule,
@@ -117,13 +123,10 @@ from clonedb.repositories.rate_limit_rules import (
 )
 from clonedb.repositories.rate_limits import (
     AddressRateLimitRepository,
-    RateLimitDecision,
     RateLimitFilter,
     RateLimitPeriod,
     RateLimitRepository,
-    RateLimitRuleKey,
     RateLimitStatistics,
-    RateLimitStatus,
     RateLimitWindow,
 )
 from clonedb.repositories.statistics import StatisticsRepository, SystemTotals
@@ -257,6 +260,7 @@ __all__ = [
     "SystemAuditLogRepository",
     "SystemTotals",
     "Timeout",
+    "TokenRequest",
     "TransactionAborted",
     "TurnFilter",
     "Unavailable",

@@ -69,6 +69,13 @@ from clonedb.repositories.knowledge_documents import (
     NewDocument,
 )
 from clonedb.repositories.llm_response_cache import CachedResponse, LLM_RESPONSE_TTL
+from clonedb.repositories.rate_limit_decisions import (
+    RateLimitDecision,
+    RateLimitScope,
+    RateLimitStatus,
+    RateLimitTier,
+    TokenRequest,
+)
 from clonedb.repositories.rate_limit_rules import (
     NewRateLimitRule,
     RateLimitRule,
@@ -78,13 +85,9 @@ from clonedb.repositories.rate_limits import (
     ANYTHING,
     Address,
     DEFAULT_BATCH,
-    RateLimitDecision,
     RateLimitFilter,
     RateLimitPeriod,
-    RateLimitScope,
     RateLimitStatistics,
-    RateLimitStatus,
-    RateLimitTier,
     RateLimitWindow,
 )
 from clonedb.repositories.statistics import SystemTotals
@@ -114,12 +117,23 @@ from clonedb.vectors import Vector
 class AddressRateLimitRepository(Protocol):
     """The limits of people who are not logged in, by address, and the upkeep of all limits."""
 
+    async def peek(self, endpoint: str, *, address: Address, cost: float = 1) -> RateLimitDecision:
+        """What `take` would decide now; takes nothing, and raises the same."""
+        ...
+
     async def purge_buckets(
         self, *, idle: timedelta = timedelta(hours=1), limit: int = DEFAULT_BATCH
     ) -> int:
         """Delete up to `limit` buckets that are full and idle, under the worker login.
 
         Returns how many; call it again while that is `limit`. It gives nobody a token.
+        """
+        ...
+
+    async def purge_receipts(self, *, limit: int = DEFAULT_BATCH) -> int:
+        """Delete up to `limit` receipts that are over an hour old, the oldest first.
+
+        Under the worker login. Returns how many; call it again while that is `limit`.
         """
         ...
 
@@ -130,6 +144,10 @@ class AddressRateLimitRepository(Protocol):
         """
         ...
 
+    async def refund(self, decision: RateLimitDecision) -> bool:
+        """Give back what a refundable request of an address has taken; see a user's."""
+        ...
+
     async def reset(self, *, address: Address, endpoint: str | None = None) -> int:
         """Fill the buckets of an address, under the worker login; returns how many were in use."""
         ...
@@ -138,12 +156,20 @@ class AddressRateLimitRepository(Protocol):
         """What is left under each rule, from the narrowest scope to the widest; takes nothing."""
         ...
 
-    async def take(self, endpoint: str, *, address: Address, cost: float = 1) -> RateLimitDecision:
+    async def take(
+        self, endpoint: str, *, address: Address, cost: float = 1, refundable: bool = False
+    ) -> RateLimitDecision:
         """Like a user's `take`, for somebody who is not logged in; nothing is counted by minute.
 
         An address of IPv6 stands for its network of 64 bits. Raises InvalidInput also for an
         address that is none.
         """
+        ...
+
+    async def take_many(
+        self, endpoint: str, requests: Sequence[TokenRequest], *, address: Address
+    ) -> list[RateLimitDecision]:
+        """Take tokens for up to 1,000 requests of an address in one call; see a user's."""
         ...
 
 
@@ -956,6 +982,18 @@ class RateLimitRepository(Protocol):
         """A page of the counts by minute, ordered `newest` or `oldest`."""
         ...
 
+    async def peek(self, endpoint: str, *, cost: float = 1) -> RateLimitDecision:
+        """What `take` would decide now; takes and counts nothing, and raises the same."""
+        ...
+
+    async def refund(self, decision: RateLimitDecision) -> bool:
+        """Give back what a refundable request has taken; False if that is no longer possible.
+
+        A receipt is worth its cost once, within an hour, to this user, and fills no bucket above
+        its capacity. The request stays counted as admitted.
+        """
+        ...
+
     async def reset(self, *, endpoint: str | None = None) -> int:
         """Fill this user's buckets, or the one of a rule's endpoint, under the worker login.
 
@@ -971,13 +1009,26 @@ class RateLimitRepository(Protocol):
         """What is left under each rule, from the narrowest scope to the widest; takes nothing."""
         ...
 
-    async def take(self, endpoint: str, *, cost: float = 1) -> RateLimitDecision:
+    async def take(
+        self, endpoint: str, *, cost: float = 1, refundable: bool = False
+    ) -> RateLimitDecision:
         """Take tokens from every bucket that a request of this user concerns, or from none.
 
         Counts the request as admitted or denied. Call it outside a transaction: its buckets,
         which others share, stay locked until the end, and a rollback would give the tokens back.
+        A refundable request costs one more write, and its decision may be given to `refund`.
         Raises NotFound for a user who does not exist, InvalidInput for a cost that is not above 0
         or that no full bucket could pay.
+        """
+        ...
+
+    async def take_many(
+        self, endpoint: str, requests: Sequence[TokenRequest]
+    ) -> list[RateLimitDecision]:
+        """Take tokens for up to 1,000 requests in one call, in their order.
+
+        The decisions are those of as many calls one after another. One whose cost is above its
+        `limit` is denied here, and is not counted.
         """
         ...
 

@@ -72,6 +72,11 @@ ROWS = {
         INSERT INTO clonedb.rate_limit_buckets (user_id, scope, subject, endpoint, tokens)
         VALUES (%(user)s, 'user', '', '*', 3.5)
     """,
+    "rate_limit_receipts": """
+        INSERT INTO clonedb.rate_limit_receipts
+            (user_id, id, subject, cost, scopes, buckets, taken_at)
+        VALUES (%(user)s, gen_random_uuid(), '', 1, '{user}', '{*}', now())
+    """,
     "rate_limits": """
         INSERT INTO clonedb.rate_limits (user_id, endpoint, window_start)
         VALUES (%(user)s, 'talk', now())

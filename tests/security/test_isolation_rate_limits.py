@@ -16,7 +16,9 @@ from clonedb import (
     Database,
     NewRateLimitRule,
     PermissionDenied,
+    RateLimitDecision,
     RateLimitRepository,
+    TokenRequest,
     User,
     UserScope,
 )
@@ -26,6 +28,11 @@ Call = Callable[[UserScope], Awaitable[Any]]
 
 LIMIT_CALLS: dict[str, Call] = {
     "take": lambda scope: scope.rate_limits.take("talk", cost=2),
+    "take_many": lambda scope: scope.rate_limits.take_many("talk", [TokenRequest(2)]),
+    "peek": lambda scope: scope.rate_limits.peek("talk"),
+    "refund": lambda scope: scope.rate_limits.refund(
+        RateLimitDecision(True, None, 7, 5, 0, None, 0, scope.user_id)
+    ),
     "status": lambda scope: scope.rate_limits.status("talk"),
     "find_many": lambda scope: scope.rate_limits.find_many(with_total=True),
     "statistics": lambda scope: scope.rate_limits.statistics(),
@@ -123,11 +130,14 @@ async def test_without_a_user_only_the_address_is_limited(
 
 
 FORBIDDEN = (
-    "SELECT clonedb.rate_limit_states(%(ada)s, 'talk', NULL)",
     "INSERT INTO clonedb.rate_limit_buckets VALUES (%(ada)s, 'user', '', 'talk', 1000)",
     "INSERT INTO clonedb.rate_limit_buckets VALUES (%(grace)s, 'user', '', 'talk', 1000)",
     "UPDATE clonedb.rate_limit_buckets SET tokens = 1000",
     "DELETE FROM clonedb.rate_limit_buckets",
+    "SELECT id FROM clonedb.rate_limit_receipts",
+    "INSERT INTO clonedb.rate_limit_receipts VALUES "
+    "(%(grace)s, %(grace)s, '', 1000, '{user}', '{talk}', now())",
+    "DELETE FROM clonedb.rate_limit_receipts",
     "INSERT INTO clonedb.rate_limits VALUES (%(ada)s, 'talk', now(), 5)",
     "UPDATE clonedb.rate_limits SET request_count = 0",
     "DELETE FROM clonedb.rate_limits",
@@ -188,7 +198,7 @@ async def test_a_schema_of_the_callers_own_changes_no_decision(
             connection.execute("SELECT set_config('clonedb.user_id', %s, true)", [str(spent.id)])
             connection.execute("SET LOCAL search_path = trap, pg_catalog")
             row = connection.execute(
-                "SELECT outcome FROM clonedb.take_tokens('talk', 1, NULL)"
+                "SELECT granted FROM clonedb.take_tokens('talk', '{1}', '{1}', NULL, NULL)"
             ).fetchone()
-            assert row == ("denied",)
+            assert row == ([0],)
         superuser.execute("DROP SCHEMA trap CASCADE")
