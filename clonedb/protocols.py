@@ -970,6 +970,13 @@ class RateLimitRepository(Protocol):
     Counts by minute and buckets do not survive a crash of the server; the daily quota does.
     """
 
+    async def count_denials(self, endpoint: str, count: int) -> None:
+        """Count requests that were denied without asking, in the minute that it is now.
+
+        For a front that remembers denials. Raises NotFound for a user who does not exist.
+        """
+        ...
+
     async def find_many(
         self,
         filters: RateLimitFilter | None = None,

@@ -127,6 +127,45 @@ missing.';
 
 
 --
+-- Name: count_denials(text, integer); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE FUNCTION clonedb.count_denials(p_endpoint text, p_count integer) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_user_id constant uuid := clonedb.living_user_id();
+BEGIN
+    IF (p_count > 0 AND p_endpoint <> '*') IS NOT TRUE THEN
+        RAISE EXCEPTION 'denials of an endpoint are 1 or more, not % of %', p_count, p_endpoint
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF v_user_id IS NULL THEN
+        RETURN false;
+    END IF;
+    INSERT INTO clonedb.rate_limits AS c (user_id, endpoint, window_start, denied_count)
+    VALUES (v_user_id, p_endpoint, date_trunc('minute', clock_timestamp(), 'UTC'), p_count)
+    ON CONFLICT ON CONSTRAINT rate_limits_pkey DO UPDATE
+    SET
+        denied_count = c.denied_count + excluded.denied_count,
+        updated_at = excluded.updated_at;
+    RETURN true;
+END
+$$;
+
+
+ALTER FUNCTION clonedb.count_denials(p_endpoint text, p_count integer) OWNER TO clonedb_owner;
+
+--
+-- Name: FUNCTION count_denials(p_endpoint text, p_count integer); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON FUNCTION clonedb.count_denials(p_endpoint text, p_count integer) IS 'Adds to the denied requests of the context''s user in this minute: those that a process has denied
+by what it remembered. False for a user who does not exist. It gives and takes no token.';
+
+
+--
 -- Name: create_audit_partitions(date, integer); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -1211,6 +1250,7 @@ returns the stored row unchanged; the id of another or of a deleted user is refu
 CREATE FUNCTION clonedb.take_tokens(p_endpoint text, p_costs double precision[], p_counts integer[], p_receipts uuid[], p_address inet, OUT granted integer[], OUT scopes text[], OUT endpoints text[], OUT tiers text[], OUT capacities double precision[], OUT refills double precision[], OUT tokens double precision[], OUT aheads double precision[], OUT looked_at timestamp with time zone) RETURNS record
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
     AS $$
 DECLARE
     v_nobody constant uuid := '00000000-0000-0000-0000-000000000000';
@@ -5028,6 +5068,15 @@ GRANT ALL ON FUNCTION clonedb.audit_months_ahead() TO clonedb_app;
 GRANT ALL ON FUNCTION clonedb.audit_months_ahead() TO clonedb_worker;
 GRANT ALL ON FUNCTION clonedb.audit_months_ahead() TO clonedb_readonly;
 GRANT ALL ON FUNCTION clonedb.audit_months_ahead() TO clonedb_dba;
+
+
+--
+-- Name: FUNCTION count_denials(p_endpoint text, p_count integer); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+REVOKE ALL ON FUNCTION clonedb.count_denials(p_endpoint text, p_count integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION clonedb.count_denials(p_endpoint text, p_count integer) TO clonedb_app;
+GRANT ALL ON FUNCTION clonedb.count_denials(p_endpoint text, p_count integer) TO clonedb_worker;
 
 
 --

@@ -3,6 +3,7 @@
 SET LOCAL ROLE clonedb_owner;
 
 DROP FUNCTION clonedb.refund_tokens(uuid);
+DROP FUNCTION clonedb.count_denials(text, integer);
 DROP FUNCTION clonedb.take_tokens(text, double precision [], integer [], uuid [], inet);
 DROP FUNCTION clonedb.rate_limit_subject(inet);
 DROP FUNCTION clonedb.tokens_at(

@@ -75,6 +75,7 @@ LANGUAGE plpgsql
 VOLATILE
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
 AS $$
 DECLARE
     v_nobody constant uuid := '00000000-0000-0000-0000-000000000000';
@@ -338,6 +339,36 @@ none. Counts a user''s requests by minute, but for those whose cost is above a c
 with a receipt may be given back (refund_tokens). With no costs it takes nothing and says how things
 are. Call it in a transaction of its own: buckets stay locked until the end of it.';
 
+CREATE FUNCTION clonedb.count_denials(p_endpoint text, p_count integer) RETURNS boolean
+LANGUAGE plpgsql
+VOLATILE
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_user_id constant uuid := clonedb.living_user_id();
+BEGIN
+    IF (p_count > 0 AND p_endpoint <> '*') IS NOT TRUE THEN
+        RAISE EXCEPTION 'denials of an endpoint are 1 or more, not % of %', p_count, p_endpoint
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF v_user_id IS NULL THEN
+        RETURN false;
+    END IF;
+    INSERT INTO clonedb.rate_limits AS c (user_id, endpoint, window_start, denied_count)
+    VALUES (v_user_id, p_endpoint, date_trunc('minute', clock_timestamp(), 'UTC'), p_count)
+    ON CONFLICT ON CONSTRAINT rate_limits_pkey DO UPDATE
+    SET
+        denied_count = c.denied_count + excluded.denied_count,
+        updated_at = excluded.updated_at;
+    RETURN true;
+END
+$$;
+
+COMMENT ON FUNCTION clonedb.count_denials(text, integer) IS
+'Adds to the denied requests of the context''s user in this minute: those that a process has denied
+by what it remembered. False for a user who does not exist. It gives and takes no token.';
+
 CREATE FUNCTION clonedb.refund_tokens(p_receipt uuid) RETURNS boolean
 LANGUAGE plpgsql
 VOLATILE
@@ -412,6 +443,7 @@ worth its cost once, and within an hour.';
 
 GRANT EXECUTE ON FUNCTION
 clonedb.take_tokens(text, double precision [], integer [], uuid [], inet),
+clonedb.count_denials(text, integer),
 clonedb.refund_tokens(uuid)
 TO clonedb_app, clonedb_worker;
 -- The worker's own statements reset and purge buckets.

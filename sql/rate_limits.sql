@@ -3,6 +3,11 @@
 -- Functions of the owner take tokens, since the app login may not write a bucket, and take the user
 -- from the context, so that nobody spends for another.
 
+-- name: count_denials(endpoint, count)^
+-- Counts requests of the context's user that were denied without asking; whether the user lives.
+-- access: write
+SELECT clonedb.count_denials(:endpoint::text, :count::integer) AS counted;
+
 -- name: find_many(user_id, endpoint, window_from, window_before, after_window_start, after_endpoint, limit)
 -- One page of a user's counts by minute and endpoint.
 SELECT

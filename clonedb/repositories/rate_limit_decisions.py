@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from itertools import groupby
 from typing import Final, Literal, NamedTuple
 from uuid import UUID
 
@@ -135,11 +136,12 @@ class Run(NamedTuple):
 def runs_of(requests: Sequence[TokenRequest]) -> list[Run]:
     """The requests in their order, those of one cost together; one with a receipt is alone."""
     runs: list[Run] = []
-    for cost, receipt in requests:
-        if runs and receipt is None and runs[-1].receipt is None and runs[-1].cost == cost:
-            runs[-1] = runs[-1]._replace(length=runs[-1].length + 1)
+    for (cost, receipt), equal in groupby(requests):
+        length = sum(1 for _ in equal)
+        if receipt is None:
+            runs.append(Run(cost, length, None))
         else:
-            runs.append(Run(cost, 1, receipt))
+            runs.extend([Run(cost, 1, receipt)] * length)
     return runs
 
 

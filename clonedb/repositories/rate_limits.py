@@ -35,7 +35,10 @@ Address = str | ipaddress.IPv4Address | ipaddress.IPv6Address
 ANYTHING: Final = "*"  # the endpoint of a rule for whatever has no rule of its own
 
 # The tables' CHECKs have the same bound.
-Tokens = Annotated[float, Meta(gt=0, le=1_000_000_000)]
+MOST_TOKENS: Final = 1_000_000_000
+Tokens = Annotated[float, Meta(gt=0, le=MOST_TOKENS)]
+_NUMBERS: Final = (int, float)  # by type, so that True is none
+Denials = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 BatchSize = Annotated[int, Meta(ge=1, le=100_000)]
 
 # Requests of one call: its arrays stay small, and the last of them waits no longer than the first.
@@ -113,11 +116,24 @@ class RateLimitRepository:
         The decisions are those of as many calls one after another. One whose cost is above its
         `limit` is denied here, and is not counted.
         """
-        return await take_many(self._scope, endpoint, requests, None)
+        return await take_many(self._scope, endpoint, check_requests(requests), None)
 
     async def peek(self, endpoint: str, *, cost: float = 1) -> RateLimitDecision:
         """What `take` would decide now; takes and counts nothing, and raises the same."""
         return await _peek(self._scope, endpoint, cost, None)
+
+    async def count_denials(self, endpoint: str, count: int) -> None:
+        """Count requests that were denied without asking, in the minute that it is now.
+
+        For a front that remembers denials. Raises NotFound for a user who does not exist.
+        """
+        counted = await self._scope.value(
+            queries.rate_limits.count_denials,
+            endpoint=check_endpoint(endpoint),
+            count=convert(count, Denials, "count"),
+        )
+        if not counted:
+            raise NotFound(f"user {self._scope.user_id} does not exist")
 
     async def refund(self, decision: RateLimitDecision) -> bool:
         """Give back what a refundable request has taken; False if that is no longer possible.
@@ -188,11 +204,10 @@ class AddressRateLimitRepository:
         self, endpoint: str, requests: Sequence[TokenRequest], *, address: Address
     ) -> list[RateLimitDecision]:
         """Take tokens for up to 1,000 requests of an address in one call; see a user's."""
-        return await take_many(self._scope, endpoint, requests, check_address(address))
+        checked = check_requests(requests)
+        return await take_many(self._scope, endpoint, checked, check_address(address))
 
-    async def peek(
-        self, endpoint: str, *, address: Address, cost: float = 1
-    ) -> RateLimitDecision:
+    async def peek(self, endpoint: str, *, address: Address, cost: float = 1) -> RateLimitDecision:
         """What `take` would decide now; takes nothing, and raises the same."""
         return await _peek(self._scope, endpoint, cost, check_address(address))
 
@@ -268,8 +283,20 @@ def check_endpoint(endpoint: str) -> str:
 
 def check_cost(cost: float) -> float:
     """The cost, if it is above 0 and at most 1,000,000,000."""
+    if type(cost) in _NUMBERS and 0 < cost <= MOST_TOKENS:
+        return cost
     amount: float = convert(cost, Tokens, "cost")
     return amount
+
+
+def check_requests(requests: Sequence[TokenRequest]) -> list[TokenRequest]:
+    """The requests, if there are 1 to 1,000, with costs and receipts that are such."""
+    if not 0 < len(requests) <= MOST_REQUESTS:
+        raise InvalidInput(f"requests are 1 to {MOST_REQUESTS:,}, not {len(requests):,}")
+    return [
+        TokenRequest(check_cost(cost), receipt and convert(receipt, UUID, "receipt"))
+        for cost, receipt in requests
+    ]
 
 
 def check_batch(limit: int) -> int:
@@ -294,10 +321,8 @@ async def _take(
 async def take_many(
     scope: Scope, endpoint: str, requests: Sequence[TokenRequest], address: str | None
 ) -> list[RateLimitDecision]:
-    """Raises NotFound for a user who does not exist."""
-    if not 0 < len(requests) <= MOST_REQUESTS:
-        raise InvalidInput(f"requests are 1 to {MOST_REQUESTS:,}, not {len(requests):,}")
-    runs = runs_of([TokenRequest(check_cost(cost), receipt) for cost, receipt in requests])
+    """Takes for checked requests; raises NotFound for a user who does not exist."""
+    runs = runs_of(requests)
     receipts = [run.receipt for run in runs]
     look = await scope.one(
         queries.rate_limits.take,
