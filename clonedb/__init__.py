@@ -32,6 +32,8 @@ from clonedb.errors import (
 from clonedb.event_loop import run
 from clonedb.ids import check_id, id_at, new_id, time_of
 from clonedb.lanes.channel import ChannelStatistics
+from clonedb.limiting.headers import rate_limit_headers
+from clonedb.limiting.limits import AddressLimits, Limits, UserLimits
 from clonedb.pages import Page
 from clonedb.repositories.audio_chunk_cache import (
     AudioChunkCache,
@@ -157,6 +159,7 @@ from clonedb.vectors import pack_vector, unpack_vector
 __all__ = [
     "UNSET",
     "ActionStatistics",
+    "AddressLimits",
     "AddressRateLimitRepository",
     "AlreadyExists",
     "AudioChunkCache",
@@ -207,6 +210,7 @@ __all__ = [
     "InvalidInput",
     "InvalidTransition",
     "KnowledgeDocumentRepository",
+    "Limits",
     "LlmResponseCache",
     "Login",
     "MigrationDrift",
@@ -268,6 +272,7 @@ __all__ = [
     "UsageFilter",
     "User",
     "UserFilter",
+    "UserLimits",
     "UserPatch",
     "UserRepository",
     "UserScope",
@@ -280,6 +285,7 @@ __all__ = [
     "id_at",
     "new_id",
     "pack_vector",
+    "rate_limit_headers",
     "run",
     "time_of",
     "unpack_vector",

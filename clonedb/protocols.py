@@ -70,6 +70,7 @@ from clonedb.repositories.knowledge_documents import (
 )
 from clonedb.repositories.llm_response_cache import CachedResponse, LLM_RESPONSE_TTL
 from clonedb.repositories.rate_limit_decisions import (
+    ANYTHING,
     RateLimitDecision,
     RateLimitScope,
     RateLimitStatus,
@@ -82,7 +83,6 @@ from clonedb.repositories.rate_limit_rules import (
     RateLimitRuleFilter,
 )
 from clonedb.repositories.rate_limits import (
-    ANYTHING,
     Address,
     DEFAULT_BATCH,
     RateLimitFilter,
@@ -540,6 +540,13 @@ class DailyQuotaRepository(Protocol):
         """
         ...
 
+    async def purge_reservations(self, *, before: date, limit: int = DEFAULT_BATCH) -> int:
+        """Delete up to `limit` reservations of days before one, never of today, the oldest first.
+
+        Under the worker login. Returns how many; call it again while that is `limit`.
+        """
+        ...
+
     async def put(
         self, tier: SubscriptionTier, conversation_seconds: Decimal | float | None
     ) -> DailyQuota:
@@ -560,6 +567,26 @@ class DailyUsageRepository(Protocol):
         with_total: bool = False,
     ) -> Page[DayUsage]:
         """A page of the days on which something was used, ordered `newest` or `oldest`."""
+        ...
+
+    async def reserve(self, seconds: Decimal | float, *, id: UUID | None = None) -> QuotaDecision:
+        """Use the most seconds that a conversation may take, before it begins; `settle` it after.
+
+        All or none, durable, and exact like `use`. What nobody settles stays used. Repeated with
+        the same id it has reserved once; with other seconds it raises AlreadyExists. Raises NotFound
+        for a user who does not exist.
+        """
+        ...
+
+    async def settle(
+        self, reservation: UUID, *, seconds: Decimal | float, turns: int = 0
+    ) -> QuotaUsage:
+        """Give back what of a reservation was not used, to the day that it was reserved on.
+
+        Once: again it does nothing, with other seconds it raises AlreadyExists. 0 seconds give all
+        of it back. Raises InvalidInput for more than was reserved, NotFound for no reservation of
+        this user.
+        """
         ...
 
     async def today(self) -> QuotaUsage:

@@ -577,6 +577,35 @@ COMMENT ON FUNCTION clonedb.living_user_id() IS 'The context''s user if that use
 
 
 --
+-- Name: log_rate_limits(boolean); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE FUNCTION clonedb.log_rate_limits(p_logged boolean) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+BEGIN
+    IF p_logged THEN
+        ALTER TABLE clonedb.rate_limit_buckets SET LOGGED;
+    ELSE
+        ALTER TABLE clonedb.rate_limit_buckets SET UNLOGGED;
+    END IF;
+END
+$$;
+
+
+ALTER FUNCTION clonedb.log_rate_limits(p_logged boolean) OWNER TO clonedb_owner;
+
+--
+-- Name: FUNCTION log_rate_limits(p_logged boolean); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON FUNCTION clonedb.log_rate_limits(p_logged boolean) IS 'Makes the buckets survive a crash, or start full after one. Nobody takes tokens while the table is
+written anew; with logged buckets whoever is admitted waits for the disk.';
+
+
+--
 -- Name: months_ahead(regclass); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -849,6 +878,81 @@ worth its cost once, and within an hour.';
 
 
 --
+-- Name: reserve_conversation(uuid, numeric); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE FUNCTION clonedb.reserve_conversation(p_id uuid, p_seconds numeric) RETURNS TABLE(outcome text, used_day date, quota numeric, used_seconds numeric, used_turns integer, reset_at timestamp with time zone)
+    LANGUAGE plpgsql SECURITY DEFINER ROWS 1
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_user_id constant uuid := clonedb.living_user_id();
+    v_reserved record;
+BEGIN
+    SELECT
+        r.day,
+        r.reserved_seconds
+    INTO v_reserved
+    FROM clonedb.daily_reservations AS r
+    WHERE r.user_id = v_user_id
+        AND r.id = p_id;
+    IF FOUND THEN
+        outcome := CASE v_reserved.reserved_seconds
+            WHEN ceil(p_seconds * 1000) / 1000 THEN 'used'
+            ELSE 'other_seconds'
+        END;
+        SELECT
+            v_reserved.day,
+            q.conversation_seconds,
+            coalesce(d.conversation_seconds, 0),
+            coalesce(d.turns, 0),
+            (v_reserved.day + 1)::timestamp AT TIME ZONE 'UTC'
+        INTO used_day, quota, used_seconds, used_turns, reset_at
+        FROM clonedb.users AS u
+        LEFT JOIN clonedb.daily_quotas AS q ON q.tier = u.subscription_tier
+        LEFT JOIN clonedb.daily_usage AS d
+            ON d.user_id = u.id
+                AND d.day = v_reserved.day
+        WHERE u.id = v_user_id;
+        RETURN NEXT;
+        RETURN;
+    END IF;
+
+    SELECT
+        t.outcome,
+        t.used_day,
+        t.quota,
+        t.used_seconds,
+        t.used_turns,
+        t.reset_at
+    INTO outcome, used_day, quota, used_seconds, used_turns, reset_at
+    FROM clonedb.use_conversation(p_seconds, 0) AS t;
+    IF outcome = 'used' THEN
+        INSERT INTO clonedb.daily_reservations (user_id, id, day, reserved_seconds)
+        VALUES (v_user_id, p_id, used_day, ceil(p_seconds * 1000) / 1000)
+        ON CONFLICT DO NOTHING;
+        IF NOT FOUND THEN
+            -- The same call, at the same time: it has reserved, and this one takes nothing.
+            RAISE EXCEPTION 'the reservation is being made by another call'
+                USING ERRCODE = 'serialization_failure';
+        END IF;
+    END IF;
+    RETURN NEXT;
+END
+$$;
+
+
+ALTER FUNCTION clonedb.reserve_conversation(p_id uuid, p_seconds numeric) OWNER TO clonedb_owner;
+
+--
+-- Name: FUNCTION reserve_conversation(p_id uuid, p_seconds numeric); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON FUNCTION clonedb.reserve_conversation(p_id uuid, p_seconds numeric) IS 'Uses seconds of the context''s user''s quota of today as use_conversation does, to be settled. The
+same id reserves once: again it says the same, or other_seconds where it was for as many others.';
+
+
+--
 -- Name: search_documents(text, text[], bigint); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -978,6 +1082,90 @@ ALTER FUNCTION clonedb.session_window_start(p_started_at timestamp with time zon
 --
 
 COMMENT ON FUNCTION clonedb.session_window_start(p_started_at timestamp with time zone) IS 'The lowest id that a turn of a session started then may have: 5 minutes of slack for clocks.';
+
+
+--
+-- Name: settle_conversation(uuid, numeric, integer); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE FUNCTION clonedb.settle_conversation(p_id uuid, p_seconds numeric, p_turns integer) RETURNS TABLE(outcome text, used_day date, quota numeric, used_seconds numeric, used_turns integer, reset_at timestamp with time zone)
+    LANGUAGE plpgsql SECURITY DEFINER ROWS 1
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_user_id constant uuid := clonedb.living_user_id();
+    v_seconds constant numeric := ceil(p_seconds * 1000) / 1000;
+    v_reserved record;
+BEGIN
+    IF (p_seconds >= 0 AND p_seconds <= 86400 AND p_turns BETWEEN 0 AND 1000000) IS NOT TRUE THEN
+        RAISE EXCEPTION 'what is settled are 0 to 86,400 seconds, and 0 turns or more'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    SELECT
+        r.day,
+        r.reserved_seconds,
+        r.settled_seconds
+    INTO v_reserved
+    FROM clonedb.daily_reservations AS r
+    WHERE r.user_id = v_user_id
+        AND r.id = p_id
+    FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        outcome := 'no_reservation';
+        RETURN NEXT;
+        RETURN;
+    END IF;
+
+    outcome := 'settled';
+    IF v_reserved.settled_seconds IS NOT NULL THEN
+        IF v_reserved.settled_seconds <> v_seconds THEN
+            outcome := 'other_seconds';
+        END IF;
+    ELSIF v_seconds > v_reserved.reserved_seconds THEN
+        outcome := 'not_reserved';
+    ELSE
+        UPDATE clonedb.daily_reservations AS r
+        SET
+            settled_seconds = v_seconds,
+            updated_at = clock_timestamp()
+        WHERE r.user_id = v_user_id
+            AND r.id = p_id;
+        UPDATE clonedb.daily_usage AS d
+        SET
+            conversation_seconds = d.conversation_seconds
+            - (v_reserved.reserved_seconds - v_seconds),
+            turns = d.turns + p_turns,
+            updated_at = clock_timestamp()
+        WHERE d.user_id = v_user_id
+            AND d.day = v_reserved.day;
+    END IF;
+    SELECT
+        v_reserved.day,
+        q.conversation_seconds,
+        coalesce(d.conversation_seconds, 0),
+        coalesce(d.turns, 0),
+        (v_reserved.day + 1)::timestamp AT TIME ZONE 'UTC'
+    INTO used_day, quota, used_seconds, used_turns, reset_at
+    FROM clonedb.users AS u
+    LEFT JOIN clonedb.daily_quotas AS q ON q.tier = u.subscription_tier
+    LEFT JOIN clonedb.daily_usage AS d
+        ON d.user_id = u.id
+            AND d.day = v_reserved.day
+    WHERE u.id = v_user_id;
+    RETURN NEXT;
+END
+$$;
+
+
+ALTER FUNCTION clonedb.settle_conversation(p_id uuid, p_seconds numeric, p_turns integer) OWNER TO clonedb_owner;
+
+--
+-- Name: FUNCTION settle_conversation(p_id uuid, p_seconds numeric, p_turns integer); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON FUNCTION clonedb.settle_conversation(p_id uuid, p_seconds numeric, p_turns integer) IS 'Gives back what of a reservation of the context''s user was not used, to the day that it was reserved
+on, once; and counts turns. The row says: settled (also again), other_seconds (it was settled with as
+many others), not_reserved (more than was reserved) or no_reservation; with what is used of that day.';
 
 
 --
@@ -2544,6 +2732,84 @@ COMMENT ON COLUMN clonedb.daily_quotas.updated_at IS 'When it last changed.';
 
 
 --
+-- Name: daily_reservations; Type: TABLE; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE TABLE clonedb.daily_reservations (
+    user_id uuid NOT NULL,
+    id uuid NOT NULL,
+    day date NOT NULL,
+    reserved_seconds numeric(12,3) NOT NULL,
+    settled_seconds numeric(12,3),
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT daily_reservations_id_is_uuid_v7 CHECK (clonedb.is_uuid_v7(id)),
+    CONSTRAINT daily_reservations_settled_seconds_is_of_the_reserved CHECK (((settled_seconds >= (0)::numeric) AND (settled_seconds <= reserved_seconds)))
+);
+
+ALTER TABLE ONLY clonedb.daily_reservations FORCE ROW LEVEL SECURITY;
+
+
+ALTER TABLE clonedb.daily_reservations OWNER TO clonedb_owner;
+
+--
+-- Name: TABLE daily_reservations; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON TABLE clonedb.daily_reservations IS 'Seconds of a day''s quota that are counted as used until a conversation has ended and it is known
+how many were.';
+
+
+--
+-- Name: COLUMN daily_reservations.user_id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.daily_reservations.user_id IS 'The user.';
+
+
+--
+-- Name: COLUMN daily_reservations.id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.daily_reservations.id IS 'A UUIDv7, made by the caller: the same one reserves once.';
+
+
+--
+-- Name: COLUMN daily_reservations.day; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.daily_reservations.day IS 'The day, in UTC, whose quota it is.';
+
+
+--
+-- Name: COLUMN daily_reservations.reserved_seconds; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.daily_reservations.reserved_seconds IS 'The most that the conversation may take.';
+
+
+--
+-- Name: COLUMN daily_reservations.settled_seconds; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.daily_reservations.settled_seconds IS 'What it has taken; NULL until it is settled, and for ever where nobody does.';
+
+
+--
+-- Name: COLUMN daily_reservations.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.daily_reservations.created_at IS 'When it was reserved.';
+
+
+--
+-- Name: COLUMN daily_reservations.updated_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.daily_reservations.updated_at IS 'When it was settled.';
+
+
+--
 -- Name: daily_usage; Type: TABLE; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -3846,6 +4112,14 @@ ALTER TABLE ONLY clonedb.daily_quotas
 
 
 --
+-- Name: daily_reservations daily_reservations_pkey; Type: CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE ONLY clonedb.daily_reservations
+    ADD CONSTRAINT daily_reservations_pkey PRIMARY KEY (user_id, id);
+
+
+--
 -- Name: daily_usage daily_usage_pkey; Type: CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -4151,6 +4425,20 @@ CREATE INDEX conversation_turns_in_order ON ONLY clonedb.conversation_turns USIN
 --
 
 COMMENT ON INDEX clonedb.conversation_turns_in_order IS 'Pages of a session''s turns.';
+
+
+--
+-- Name: daily_reservations_day; Type: INDEX; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE INDEX daily_reservations_day ON clonedb.daily_reservations USING btree (day);
+
+
+--
+-- Name: INDEX daily_reservations_day; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON INDEX clonedb.daily_reservations_day IS 'Reservations by day, to purge them.';
 
 
 --
@@ -4508,6 +4796,14 @@ ALTER TABLE clonedb.conversation_turns
 
 
 --
+-- Name: daily_reservations daily_reservations_user_exists; Type: FK CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE ONLY clonedb.daily_reservations
+    ADD CONSTRAINT daily_reservations_user_exists FOREIGN KEY (user_id) REFERENCES clonedb.users(id) ON DELETE CASCADE;
+
+
+--
 -- Name: daily_usage daily_usage_user_exists; Type: FK CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -4584,6 +4880,12 @@ ALTER TABLE clonedb.conversation_sessions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE clonedb.conversation_turns ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: daily_reservations; Type: ROW SECURITY; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE clonedb.daily_reservations ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: daily_usage; Type: ROW SECURITY; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -4635,6 +4937,13 @@ CREATE POLICY every_row ON clonedb.conversation_sessions TO clonedb_owner, clone
 --
 
 CREATE POLICY every_row ON clonedb.conversation_turns TO clonedb_owner, clonedb_worker, clonedb_dba USING (true) WITH CHECK (true);
+
+
+--
+-- Name: daily_reservations every_row; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY every_row ON clonedb.daily_reservations TO clonedb_owner, clonedb_worker, clonedb_dba USING (true) WITH CHECK (true);
 
 
 --
@@ -4754,6 +5063,13 @@ CREATE POLICY every_row_to_read ON clonedb.conversation_sessions FOR SELECT TO c
 --
 
 CREATE POLICY every_row_to_read ON clonedb.conversation_turns FOR SELECT TO clonedb_readonly, clonedb_backup USING (true);
+
+
+--
+-- Name: daily_reservations every_row_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY every_row_to_read ON clonedb.daily_reservations FOR SELECT TO clonedb_readonly, clonedb_backup USING (true);
 
 
 --
@@ -4891,6 +5207,13 @@ CREATE POLICY own_rows ON clonedb.conversation_sessions TO clonedb_app USING ((u
 --
 
 CREATE POLICY own_rows ON clonedb.conversation_turns TO clonedb_app USING ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id))) WITH CHECK ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id)));
+
+
+--
+-- Name: daily_reservations own_rows; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY own_rows ON clonedb.daily_reservations TO clonedb_app USING ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id))) WITH CHECK ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id)));
 
 
 --
@@ -5197,6 +5520,15 @@ GRANT ALL ON FUNCTION clonedb.living_user_id() TO clonedb_dba;
 
 
 --
+-- Name: FUNCTION log_rate_limits(p_logged boolean); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+REVOKE ALL ON FUNCTION clonedb.log_rate_limits(p_logged boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION clonedb.log_rate_limits(p_logged boolean) TO clonedb_migrator;
+GRANT ALL ON FUNCTION clonedb.log_rate_limits(p_logged boolean) TO clonedb_dba;
+
+
+--
 -- Name: FUNCTION months_ahead(p_parent regclass); Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -5233,6 +5565,15 @@ GRANT ALL ON FUNCTION clonedb.rate_limit_subject(p_address inet) TO clonedb_dba;
 REVOKE ALL ON FUNCTION clonedb.refund_tokens(p_receipt uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION clonedb.refund_tokens(p_receipt uuid) TO clonedb_app;
 GRANT ALL ON FUNCTION clonedb.refund_tokens(p_receipt uuid) TO clonedb_worker;
+
+
+--
+-- Name: FUNCTION reserve_conversation(p_id uuid, p_seconds numeric); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+REVOKE ALL ON FUNCTION clonedb.reserve_conversation(p_id uuid, p_seconds numeric) FROM PUBLIC;
+GRANT ALL ON FUNCTION clonedb.reserve_conversation(p_id uuid, p_seconds numeric) TO clonedb_app;
+GRANT ALL ON FUNCTION clonedb.reserve_conversation(p_id uuid, p_seconds numeric) TO clonedb_worker;
 
 
 --
@@ -5278,6 +5619,15 @@ GRANT ALL ON FUNCTION clonedb.session_window_start(p_started_at timestamp with t
 GRANT ALL ON FUNCTION clonedb.session_window_start(p_started_at timestamp with time zone) TO clonedb_readonly;
 GRANT ALL ON FUNCTION clonedb.session_window_start(p_started_at timestamp with time zone) TO clonedb_backup;
 GRANT ALL ON FUNCTION clonedb.session_window_start(p_started_at timestamp with time zone) TO clonedb_dba;
+
+
+--
+-- Name: FUNCTION settle_conversation(p_id uuid, p_seconds numeric, p_turns integer); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+REVOKE ALL ON FUNCTION clonedb.settle_conversation(p_id uuid, p_seconds numeric, p_turns integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION clonedb.settle_conversation(p_id uuid, p_seconds numeric, p_turns integer) TO clonedb_app;
+GRANT ALL ON FUNCTION clonedb.settle_conversation(p_id uuid, p_seconds numeric, p_turns integer) TO clonedb_worker;
 
 
 --
@@ -5798,6 +6148,17 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.daily_quotas TO clonedb_worke
 GRANT SELECT ON TABLE clonedb.daily_quotas TO clonedb_readonly;
 GRANT SELECT ON TABLE clonedb.daily_quotas TO clonedb_backup;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.daily_quotas TO clonedb_dba;
+
+
+--
+-- Name: TABLE daily_reservations; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT ON TABLE clonedb.daily_reservations TO clonedb_backup;
+GRANT SELECT ON TABLE clonedb.daily_reservations TO clonedb_app;
+GRANT SELECT ON TABLE clonedb.daily_reservations TO clonedb_readonly;
+GRANT SELECT,DELETE ON TABLE clonedb.daily_reservations TO clonedb_worker;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.daily_reservations TO clonedb_dba;
 
 
 --

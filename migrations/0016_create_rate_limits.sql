@@ -89,9 +89,9 @@ CREATE DOMAIN clonedb.rate_limit_count AS bigint
 CONSTRAINT rate_limit_count_is_not_negative CHECK (value >= 0);
 COMMENT ON DOMAIN clonedb.rate_limit_count IS 'A number of requests.';
 
--- UNLOGGED: after a crash buckets start full, unless `clonedb limits --logged` has changed it. No index
--- but the key, so that taking tokens rewrites the row in its page (HOT); half of each page is left for
--- that. Only the owner's functions write it, and they alone keep user, scope and subject in agreement.
+-- UNLOGGED: after a crash buckets start full, unless clonedb.log_rate_limits has changed it. No
+-- index but the key, so that taking tokens rewrites the row in its page (HOT); half of each page is left
+-- for that. Only the owner's functions write it, and they alone keep user, scope and subject in agreement.
 CREATE UNLOGGED TABLE clonedb.rate_limit_buckets (
     user_id uuid NOT NULL,
     scope clonedb.rate_limit_scope NOT NULL,

@@ -2,6 +2,7 @@
 
 SET LOCAL ROLE clonedb_owner;
 
+DROP FUNCTION clonedb.log_rate_limits(boolean);
 DROP FUNCTION clonedb.refund_tokens(uuid);
 DROP FUNCTION clonedb.count_denials(text, integer);
 DROP FUNCTION clonedb.take_tokens(text, double precision [], integer [], uuid [], inet);

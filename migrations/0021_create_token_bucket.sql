@@ -441,6 +441,27 @@ COMMENT ON FUNCTION clonedb.refund_tokens(uuid) IS
 the buckets that it was taken from and never above their capacity; true if it did. A receipt is
 worth its cost once, and within an hour.';
 
+CREATE FUNCTION clonedb.log_rate_limits(p_logged boolean) RETURNS void
+LANGUAGE plpgsql
+VOLATILE
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '5s'
+AS $$
+BEGIN
+    IF p_logged THEN
+        ALTER TABLE clonedb.rate_limit_buckets SET LOGGED;
+    ELSE
+        ALTER TABLE clonedb.rate_limit_buckets SET UNLOGGED;
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION clonedb.log_rate_limits(boolean) IS
+'Makes the buckets survive a crash, or start full after one. Nobody takes tokens while the table is
+written anew; with logged buckets whoever is admitted waits for the disk.';
+
+GRANT EXECUTE ON FUNCTION clonedb.log_rate_limits(boolean) TO clonedb_migrator, clonedb_dba;
 GRANT EXECUTE ON FUNCTION
 clonedb.take_tokens(text, double precision [], integer [], uuid [], inet),
 clonedb.count_denials(text, integer),

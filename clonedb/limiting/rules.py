@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable
 from typing import Final, Literal, get_args
 
 from clonedb.errors import ClonedbError
+from clonedb.repositories.rate_limit_decisions import ANYTHING
 from clonedb.repositories.rate_limit_rules import RateLimitRule, RateLimitRuleRepository
-from clonedb.repositories.rate_limits import ANYTHING
 from clonedb.repositories.vocabulary import SubscriptionTier
 
 _log: Final = logging.getLogger("clonedb.limiting")

@@ -20,8 +20,10 @@ from clonedb.errors import InvalidInput
 RateLimitScope = Literal["user", "endpoint", "address", "everybody"]
 RateLimitTier = Literal["*", "free", "pro", "enterprise"]
 
-# A century off is never, and further than a date goes.
-_NEVER: Final = 3e9
+ANYTHING: Final = "*"  # the endpoint of a rule for whatever has no rule of its own
+
+# Seconds of a century, which is never, and further than a date goes.
+NEVER: Final = 3e9
 
 
 class RateLimitRuleKey(msgspec.Struct, frozen=True):
@@ -92,7 +94,7 @@ class Bucket(msgspec.Struct, frozen=True):
         missing = self.capacity - tokens
         if missing <= 0:
             return now
-        if not self.refill or missing / self.refill >= _NEVER:
+        if not self.refill or missing / self.refill >= NEVER:
             return None
         return now + timedelta(seconds=self.ahead + missing / self.refill)
 

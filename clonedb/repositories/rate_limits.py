@@ -16,6 +16,7 @@ from clonedb.errors import InvalidInput, NotFound
 from clonedb.ids import new_id
 from clonedb.pages import DEFAULT_LIMIT, Page, filter_arguments, find_page
 from clonedb.repositories.rate_limit_decisions import (
+    ANYTHING,
     RateLimitDecision,
     RateLimitStatus,
     TokenLook,
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from clonedb.scope import Scope
 
 Address = str | ipaddress.IPv4Address | ipaddress.IPv6Address
-
-ANYTHING: Final = "*"  # the endpoint of a rule for whatever has no rule of its own
 
 # The tables' CHECKs have the same bound.
 MOST_TOKENS: Final = 1_000_000_000

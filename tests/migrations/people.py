@@ -85,6 +85,10 @@ ROWS = {
         INSERT INTO clonedb.daily_usage (user_id, day, conversation_seconds)
         VALUES (%(user)s, '2026-01-01', 12.5)
     """,
+    "daily_reservations": """
+        INSERT INTO clonedb.daily_reservations (user_id, id, day, reserved_seconds)
+        VALUES (%(user)s, clonedb.uuid_v7(), '2026-01-01', 12.5)
+    """,
     "audit_logs": """
         INSERT INTO clonedb.audit_logs (actor_ref, subject_ref, action, resource, result)
         SELECT u.subject_ref, u.subject_ref, 'login', 'users', 'success'

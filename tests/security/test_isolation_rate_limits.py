@@ -21,6 +21,7 @@ from clonedb import (
     TokenRequest,
     User,
     UserScope,
+    new_id,
 )
 from clonedb.testing import IsolatedDatabase
 
@@ -28,6 +29,7 @@ Call = Callable[[UserScope], Awaitable[Any]]
 
 LIMIT_CALLS: dict[str, Call] = {
     "take": lambda scope: scope.rate_limits.take("talk", cost=2),
+    "count_denials": lambda scope: scope.rate_limits.count_denials("talk", 1),
     "take_many": lambda scope: scope.rate_limits.take_many("talk", [TokenRequest(2)]),
     "peek": lambda scope: scope.rate_limits.peek("talk"),
     "refund": lambda scope: scope.rate_limits.refund(
@@ -40,6 +42,8 @@ LIMIT_CALLS: dict[str, Call] = {
 }
 USAGE_CALLS: dict[str, Call] = {
     "use": lambda scope: scope.daily_usage.use(5),
+    "reserve": lambda scope: scope.daily_usage.reserve(5),
+    "settle": lambda scope: scope.daily_usage.settle(new_id(), seconds=0),
     "today": lambda scope: scope.daily_usage.today(),
     "find_many": lambda scope: scope.daily_usage.find_many(with_total=True),
 }
@@ -135,8 +139,8 @@ FORBIDDEN = (
     "UPDATE clonedb.rate_limit_buckets SET tokens = 1000",
     "DELETE FROM clonedb.rate_limit_buckets",
     "SELECT id FROM clonedb.rate_limit_receipts",
-    "INSERT INTO clonedb.rate_limit_receipts VALUES "
-    "(%(grace)s, %(grace)s, '', 1000, '{user}', '{talk}', now())",
+    "INSERT INTO clonedb.rate_limit_receipts VALUES (%(grace)s, %(grace)s, '', 9, '{user}', '{*}')",
+    "SELECT clonedb.log_rate_limits(true)",
     "DELETE FROM clonedb.rate_limit_receipts",
     "INSERT INTO clonedb.rate_limits VALUES (%(ada)s, 'talk', now(), 5)",
     "UPDATE clonedb.rate_limits SET request_count = 0",
@@ -145,6 +149,9 @@ FORBIDDEN = (
     "INSERT INTO clonedb.daily_usage VALUES (%(ada)s, current_date, 5)",
     "UPDATE clonedb.daily_usage SET conversation_seconds = 0",
     "DELETE FROM clonedb.daily_usage",
+    "INSERT INTO clonedb.daily_reservations VALUES (%(grace)s, %(grace)s, current_date, 5)",
+    "UPDATE clonedb.daily_reservations SET settled_seconds = 0",
+    "DELETE FROM clonedb.daily_reservations",
     "UPDATE clonedb.daily_quotas SET conversation_seconds = NULL",
     "DELETE FROM clonedb.daily_quotas",
 )
