@@ -39,11 +39,12 @@ def rate_limit_headers(decision: RateLimitDecision) -> dict[str, str]:
         seconds = _seconds(limit - remaining if left else 1 - remaining, refill)
     else:
         left = 0
-        seconds = None if decision.retry_after is None else max(1, math.ceil(decision.retry_after))
-    name, window = _name(rule), _seconds(limit, refill)
+        wait = math.inf if decision.retry_after is None else decision.retry_after
+        seconds = None if wait >= NEVER else max(1, math.ceil(wait))
+    name = _name(rule)
+    window = _parameter("w", _seconds(limit, refill))
     fields = {
-        "RateLimit-Policy": f"{name};q={math.floor(limit)}"
-        + _parameter("w", _seconds(limit, refill)),
+        "RateLimit-Policy": f"{name};q={math.floor(limit)}{window}",
         "RateLimit": f"{name};r={left}{_parameter('t', seconds)}",
     }
     if not decision.allowed and seconds is not None:

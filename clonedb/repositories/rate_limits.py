@@ -283,7 +283,7 @@ def check_endpoint(endpoint: str) -> str:
 def check_cost(cost: float) -> float:
     """The cost, if it is above 0 and at most 1,000,000,000."""
     if type(cost) in _NUMBERS and 0 < cost <= MOST_TOKENS:
-        return cost
+        return float(cost)
     amount: float = convert(cost, Tokens, "cost")
     return amount
 
