@@ -573,8 +573,8 @@ class DailyUsageRepository(Protocol):
         """Use the most seconds that a conversation may take, before it begins; `settle` it after.
 
         All or none, durable, and exact like `use`. What nobody settles stays used. Repeated with
-        the same id it has reserved once; with other seconds it raises AlreadyExists. Raises NotFound
-        for a user who does not exist.
+        the same id it has reserved once; with other seconds it raises AlreadyExists. Raises
+        NotFound for a user who does not exist.
         """
         ...
 

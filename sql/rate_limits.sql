@@ -172,8 +172,8 @@ SELECT
     t.looked_at
 FROM clonedb.take_tokens(
     :endpoint::text,
-    :costs::float8 [],
-    :counts::integer [],
-    :receipts::uuid [],
+    :costs::float8[],
+    :counts::integer[],
+    :receipts::uuid[],
     :address::inet
 ) AS t;

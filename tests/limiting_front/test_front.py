@@ -36,9 +36,9 @@ class Clock:
 
 async def knows_the_rules(front: Limits) -> None:
     """Returns once the front has read the rules."""
-    async with asyncio.timeout(10):
-        while front._rules.fresh() is None:
-            await asyncio.sleep(0.005)
+    if front._rules.fresh() is None:
+        await front._rules.close()  # which waits for the reading
+    assert front._rules.fresh() is not None
 
 
 async def test_users_and_addresses_have_what_their_rules_give(
@@ -99,7 +99,7 @@ async def test_a_cost_above_every_capacity_is_refused_without_asking(
         await mine.take("talk", cost=21)
     assert writes() == before
     # Her tier is not known here, so this one is the database's to refuse.
-    with pytest.raises(InvalidInput, match="cost 6 is more than the 5 .*tier free"):
+    with pytest.raises(InvalidInput, match=r"cost 6 is more than the 5 .*tier free"):
         await mine.take("talk", cost=6)
     await worker.users.set_tier(ada.id, "pro")
     assert (await mine.take("talk", cost=20)).allowed
@@ -143,7 +143,7 @@ async def test_a_change_is_seen_within_a_second_of_the_real_clock(
         changed = asyncio.get_running_loop().time()
         for front in (here, there):
             async with asyncio.timeout_at(changed + 1.2):
-                while (await front.of_user(ada.id).take("talk")).rule is None:
+                while (await front.of_user(ada.id).take("talk")).rule is None:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
 
 
