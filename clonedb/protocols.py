@@ -69,6 +69,7 @@ from clonedb.repositories.knowledge_documents import (
     NewDocument,
 )
 from clonedb.repositories.llm_response_cache import CachedResponse, LLM_RESPONSE_TTL
+from clonedb.repositories.rate_limit_calls import Address
 from clonedb.repositories.rate_limit_decisions import (
     ANYTHING,
     RateLimitDecision,
@@ -83,7 +84,6 @@ from clonedb.repositories.rate_limit_rules import (
     RateLimitRuleFilter,
 )
 from clonedb.repositories.rate_limits import (
-    Address,
     DEFAULT_BATCH,
     RateLimitFilter,
     RateLimitPeriod,

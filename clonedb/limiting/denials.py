@@ -10,6 +10,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from typing import Final
 
 from clonedb.errors import ClonedbError, NotFound, OutcomeUnknown
@@ -45,6 +46,7 @@ class Denials:
         self._denials: dict[Key, _Denial] = {}
         self._uncounted: dict[Key, tuple[Count, int]] = {}
         self._counting: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
 
     def find(self, key: Key, cost: float, count: Count) -> RateLimitDecision | None:
         """The denial of a request that costs as much or less, as it was told, and counts it."""
@@ -84,11 +86,14 @@ class Denials:
             del self._denials[key]
 
     async def _count_later(self) -> None:
-        await asyncio.sleep(_COUNTING_SECONDS)
+        while self._uncounted and not self._closing.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_COUNTING_SECONDS):
+                    await self._closing.wait()
+            await self._count()
         self._counting = None
-        await self.count()
 
-    async def count(self) -> None:
+    async def _count(self) -> None:
         """Store what was not counted yet; what cannot be stored now is tried again."""
         uncounted, self._uncounted = self._uncounted, {}
         for key, (count, number) in uncounted.items():
@@ -103,6 +108,6 @@ class Denials:
 
     async def close(self) -> None:
         """Count what is left."""
+        self._closing.set()
         if self._counting is not None:
-            self._counting.cancel()
-        await self.count()
+            await self._counting

@@ -19,17 +19,17 @@ from clonedb.limiting.denials import Denials
 from clonedb.limiting.queue import Take, TakeQueue
 from clonedb.limiting.rules import Kind, KnownRules
 from clonedb.repositories.daily_usage import DailyUsageRepository
+from clonedb.repositories.rate_limit_calls import (
+    Address,
+    check_address,
+    check_cost,
+    check_endpoint,
+)
 from clonedb.repositories.rate_limit_decisions import (
     RateLimitDecision,
     RateLimitStatus,
     TokenRequest,
     refuse_too_costly,
-)
-from clonedb.repositories.rate_limits import (
-    Address,
-    check_address,
-    check_cost,
-    check_endpoint,
 )
 from clonedb.scopes import DatabaseScope
 from clonedb.validation import convert
@@ -107,10 +107,9 @@ class Limits:
         """For the classes below: the decision over one request of a subject."""
         if self._closed:
             raise DatabaseClosed("the Limits are closed", remedy="use `async with Limits(db)`")
+        if not isinstance(endpoint, str):
+            endpoint = check_endpoint(endpoint)  # which says what it is instead
         key = (of.subject, endpoint)
-        queue = self._queues.get(key)
-        if queue is None:
-            endpoint = check_endpoint(endpoint)
         amount = check_cost(cost)
         if self._denials is not None:
             denied = self._denials.find(key, amount, of.count)
@@ -118,6 +117,9 @@ class Limits:
                 # Whoever tries again and again without a pause holds up nobody else.
                 await asyncio.sleep(0)
                 return denied
+        queue = self._queues.get(key)
+        if queue is None:
+            endpoint = check_endpoint(endpoint)
         rules = self._rules.fresh()
         if rules is not None:
             largest = rules.largest(of.kind, endpoint)

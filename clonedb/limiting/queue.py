@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
+from clonedb.repositories.rate_limit_calls import MOST_REQUESTS
 from clonedb.repositories.rate_limit_decisions import RateLimitDecision, TokenRequest
-from clonedb.repositories.rate_limits import MOST_REQUESTS
 
 Take = Callable[[Sequence[TokenRequest]], Awaitable[list[RateLimitDecision]]]
 

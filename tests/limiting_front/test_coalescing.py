@@ -186,12 +186,14 @@ async def test_a_server_that_goes_away_fails_everybody_and_comes_back(
     async with as_ada.transaction() as holder:
         await holder.rate_limits.take("talk")
         asked = asyncio.ensure_future(together(mine, [1] * 10))
-        await someone_waits_for_a_lock(migrated)
         with as_superuser(migrated) as superuser:
-            superuser.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            )
+            # It waits in its channel first, and then on the pool.
+            while not asked.done():
+                superuser.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+                )
+                await asyncio.sleep(0.01)
         answers = await asked
     assert all(isinstance(answer, Unavailable) for answer in answers), answers
     assert sum(answer.allowed for answer in await together(mine, [1] * 10)) == 3

@@ -62,9 +62,9 @@ async def test_a_refund_never_fills_above_the_capacity(
     decision = await mine.take("talk", cost=6, refundable=True)
     let_pass(migrated, 5_000)  # five of the six came back by themselves
     assert await mine.refund(decision)
+    await rule("user", 100, SLOW)  # which shows what is stored
     assert await taken(as_ada) == 10
     # Nor above one that has become smaller.
-    await rule("user", 100, SLOW)
     let_pass(migrated, 1_000_000)
     decision = await as_ada.rate_limits.take("talk", cost=60, refundable=True)
     await rule("user", 50, SLOW)
