@@ -29,7 +29,7 @@ def persistence(dsn: str) -> str:
 async def test_a_crash_fills_the_buckets_unless_they_are_logged() -> None:
     with tempfile.TemporaryDirectory(prefix="clonedb-") as folder:
         directory = Path(folder)
-        with EmbeddedServer(directory) as server:
+        with EmbeddedServer(directory, durable=False) as server:
             migrate.apply(server.dsn("clonedb_migrator"))
             async with Database(server.dsn("clonedb_worker")) as worker:
                 user = (await worker.users.create(NewUser(email="ada@example.com"))).id
@@ -38,13 +38,13 @@ async def test_a_crash_fills_the_buckets_unless_they_are_logged() -> None:
                 )
             await take_ten(server, user)
             kill(directory)
-        with EmbeddedServer(directory) as server:
+        with EmbeddedServer(directory, durable=False) as server:
             assert await left(server, user) == 60
             with psycopg.connect(server.dsn("clonedb_migrator"), autocommit=True) as migrator:
                 migrator.execute("SELECT clonedb.log_rate_limits(true)")
             await take_ten(server, user)
             kill(directory)
-        with EmbeddedServer(directory) as server:
+        with EmbeddedServer(directory, durable=False) as server:
             assert await left(server, user) == 50
 
 
