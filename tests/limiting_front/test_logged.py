@@ -37,13 +37,13 @@ async def test_a_crash_fills_the_buckets_unless_they_are_logged() -> None:
                     NewRateLimitRule(scope="user", tier="free", capacity=60, refill_per_second=0)
                 )
             await take_ten(server, user)
-            kill(directory)
+            kill(server, directory)
         with EmbeddedServer(directory, durable=False) as server:
             assert await left(server, user) == 60
             with psycopg.connect(server.dsn("clonedb_migrator"), autocommit=True) as migrator:
                 migrator.execute("SELECT clonedb.log_rate_limits(true)")
             await take_ten(server, user)
-            kill(directory)
+            kill(server, directory)
         with EmbeddedServer(directory, durable=False) as server:
             assert await left(server, user) == 50
 
@@ -58,8 +58,10 @@ async def left(server: EmbeddedServer, user: UUID) -> float:
         return (await limits.of_user(user).status("talk"))[0].remaining
 
 
-def kill(directory: Path) -> None:
-    """As a crash: nothing is written any more."""
+def kill(server: EmbeddedServer, directory: Path) -> None:
+    """As a crash, of a server whose log has reached the disk."""
+    with psycopg.connect(server.dsn("clonedb_superuser"), autocommit=True) as superuser:
+        superuser.execute("CHECKPOINT")
     postmaster = (directory / "cluster" / "postmaster.pid").read_text().split()[0]
     os.kill(int(postmaster), signal.SIGKILL)
 
