@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from ground import as_superuser, nothing_stored
+from ground import as_superuser, nothing_stored, someone_waits_for_a_lock
 
 from clonedb import (
     AlreadyExists,
@@ -77,15 +77,19 @@ async def test_reservations_at_once_are_exact(as_ada: UserScope) -> None:
     assert len(ids) == sum(one.allowed for one in reserved) == 6
     await asyncio.gather(*(usage.settle(id, seconds=5) for id in ids for _ in range(5)))
     assert (await usage.today()).used_seconds == 30
-    # The same one at once, as after a lost answer: it is made once.
+
+
+async def test_the_same_reservation_at_once_is_made_once(
+    as_ada: UserScope, migrated: IsolatedDatabase
+) -> None:
     id = new_id()
-    answers = await asyncio.gather(
-        *(usage.reserve(20, id=id) for _ in range(10)), return_exceptions=True
-    )
-    assert any(not isinstance(answer, BaseException) for answer in answers)
-    for answer in answers:
-        assert isinstance(answer, ConcurrencyConflict) or answer.allowed  # type: ignore[union-attr]
-    assert (await usage.today()).used_seconds == 50
+    async with as_ada.transaction() as holder:
+        assert (await holder.daily_usage.reserve(20, id=id)).allowed
+        again = asyncio.ensure_future(as_ada.daily_usage.reserve(20, id=id))
+        await someone_waits_for_a_lock(migrated)
+    with pytest.raises(ConcurrencyConflict):
+        await again
+    assert (await as_ada.daily_usage.reserve(20, id=id)).usage.used_seconds == 20
 
 
 async def test_a_reservation_of_yesterday_is_settled_on_yesterday(
