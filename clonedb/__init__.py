@@ -47,6 +47,8 @@ from clonedb.errors import (
 from clonedb.event_loop import run
 from clonedb.ids import check_id, id_at, new_id, time_of
 from clonedb.lanes.channel import ChannelStatistics
+from clonedb.limiting.headers import rate_limit_headers
+from clonedb.limiting.limits import AddressLimits, Limits, UserLimits
 from clonedb.objects.description import StoredObject, StoredObjectFilter, Upload
 from clonedb.objects.outbox import OutboxStatistics, WorkedOff
 from clonedb.objects.reader import ObjectReader
@@ -134,6 +136,12 @@ from clonedb.repositories.llm_response_cache import (
     CachedResponse,
     LlmResponseCache,
 )
+from clonedb.repositories.rate_limit_decisions import (
+    RateLimitDecision,
+    RateLimitRuleKey,
+    RateLimitStatus,
+    TokenRequest,
+)
 from clonedb.repositories.rate_limit_rules import (
     NewRateLimitRule,
     RateLimitRule,
@@ -142,13 +150,10 @@ from clonedb.repositories.rate_limit_rules import (
 )
 from clonedb.repositories.rate_limits import (
     AddressRateLimitRepository,
-    RateLimitDecision,
     RateLimitFilter,
     RateLimitPeriod,
     RateLimitRepository,
-    RateLimitRuleKey,
     RateLimitStatistics,
-    RateLimitStatus,
     RateLimitWindow,
 )
 from clonedb.repositories.statistics import StatisticsRepository, SystemTotals
@@ -179,6 +184,7 @@ from clonedb.vectors import pack_vector, unpack_vector
 __all__ = [
     "UNSET",
     "ActionStatistics",
+    "AddressLimits",
     "AddressRateLimitRepository",
     "AlreadyExists",
     "AudioChunk",
@@ -241,6 +247,7 @@ __all__ = [
     "InvalidInput",
     "InvalidTransition",
     "KnowledgeDocumentRepository",
+    "Limits",
     "LlmResponse",
     "LlmResponseCache",
     "LlmResponseKey",
@@ -306,6 +313,7 @@ __all__ = [
     "SystemCacheRepository",
     "SystemTotals",
     "Timeout",
+    "TokenRequest",
     "TransactionAborted",
     "TrimmedCache",
     "TurnFilter",
@@ -316,6 +324,7 @@ __all__ = [
     "User",
     "UserCaches",
     "UserFilter",
+    "UserLimits",
     "UserPatch",
     "UserRepository",
     "UserScope",
@@ -331,6 +340,7 @@ __all__ = [
     "id_at",
     "new_id",
     "pack_vector",
+    "rate_limit_headers",
     "run",
     "time_of",
     "unpack_vector",

@@ -42,10 +42,11 @@ async def maintain(
 ) -> AsyncIterator[UpkeepStep]:
     """Do all that is due, under the worker login; each step is yielded as it ends.
 
-    Removes expired cache entries and what is beyond a cache's budget, leases that are over, idle
-    rate limit buckets, and counts of minutes older than `keep_windows`. With `share_embeddings`,
-    embeddings that so many users hold are shared first (see `share_common_embeddings`). With an
-    object store, the objects that no row owns any more are deleted in it.
+    Removes expired cache entries and what is beyond a cache's budget, leases and receipts that are
+    over, idle rate limit buckets, and counts of minutes older than `keep_windows`. With
+    `share_embeddings`, embeddings that so many users hold are shared first (see
+    `share_common_embeddings`). With an object store, the objects that no row owns any more are
+    deleted in it.
     """
     if keep_windows < timedelta(0):
         raise InvalidInput(f"keep_windows is not negative: {keep_windows}")
@@ -56,6 +57,12 @@ async def maintain(
             "rate_limit_buckets",
             lambda: _repeat(
                 lambda: worker.rate_limits.purge_buckets(limit=_LIMIT_BATCH), _LIMIT_BATCH
+            ),
+        ),
+        (
+            "rate_limit_receipts",
+            lambda: _repeat(
+                lambda: worker.rate_limits.purge_receipts(limit=_LIMIT_BATCH), _LIMIT_BATCH
             ),
         ),
         (

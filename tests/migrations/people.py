@@ -75,6 +75,11 @@ ROWS = {
         INSERT INTO clonedb.rate_limit_buckets (user_id, scope, subject, endpoint, tokens)
         VALUES (%(user)s, 'user', '', '*', 3.5)
     """,
+    "rate_limit_receipts": """
+        INSERT INTO clonedb.rate_limit_receipts
+            (user_id, id, subject, cost, scopes, buckets, taken_at)
+        VALUES (%(user)s, gen_random_uuid(), '', 1, '{user}', '{*}', now())
+    """,
     "rate_limits": """
         INSERT INTO clonedb.rate_limits (user_id, endpoint, window_start)
         VALUES (%(user)s, 'talk', now())
@@ -82,6 +87,10 @@ ROWS = {
     "daily_usage": """
         INSERT INTO clonedb.daily_usage (user_id, day, conversation_seconds)
         VALUES (%(user)s, '2026-01-01', 12.5)
+    """,
+    "daily_reservations": """
+        INSERT INTO clonedb.daily_reservations (user_id, id, day, reserved_seconds)
+        VALUES (%(user)s, clonedb.uuid_v7(), '2026-01-01', 12.5)
     """,
     "audit_logs": """
         INSERT INTO clonedb.audit_logs (actor_ref, subject_ref, action, resource, result)

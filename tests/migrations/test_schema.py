@@ -406,6 +406,7 @@ def test_caches_buckets_and_counts_alone_are_unlogged(catalogue: Catalogue) -> N
         "embedding_cache",
         "llm_response_cache",
         "rate_limit_buckets",
+        "rate_limit_receipts",
         "rate_limits",
         "vector_search_cache",
     ]
