@@ -74,7 +74,6 @@ class CacheState(Generic[K, V]):
 
     __slots__ = (
         "_hits",
-        "_notifications",
         "_random",
         "_stored",
         "_tidy",
@@ -85,6 +84,7 @@ class CacheState(Generic[K, V]):
         "flights",
         "kind",
         "memory",
+        "notifications",
         "policy",
         "refreshing",
         "table",
@@ -115,7 +115,7 @@ class CacheState(Generic[K, V]):
         self._hits: Hits = {}
         self._stored = 0  # values, since expired ones were last removed
         self._tidy = tidy
-        self._notifications = notifications
+        self.notifications = notifications
         self._random = random.Random()  # noqa: S311 - when a value expires is no secret
 
     @property
@@ -137,7 +137,7 @@ class CacheState(Generic[K, V]):
     def is_usable(self, entry: Remembered) -> bool:
         """Whether what is remembered may be used now."""
         now = self.clock()
-        return now < entry.fresh_until and now < self._notifications.trusted_until
+        return now < entry.fresh_until and now < self.notifications.trusted_until
 
     def count_hit(self, entry: Remembered) -> None:
         """Note a use of an entry in memory, to be recorded in the database later."""
