@@ -13,7 +13,7 @@ from clonedb import queries
 from clonedb.caching.figures import CacheFigures
 from clonedb.caching.filling import Filling
 from clonedb.caching.keys import CacheKey
-from clonedb.caching.memory import Remembered, bucket_of
+from clonedb.caching.memory import Remembered, Tally, bucket_of
 from clonedb.caching.state import CacheState
 from clonedb.caching.table import Found
 from clonedb.errors import InvalidInput
@@ -75,8 +75,9 @@ class Cache(Generic[K, V]):
             now = state.clock()
             if now < entry.fresh_until and now < self._notifications.trusted_until:
                 state.counters.memory_hits += 1
-                if entry.hits:
-                    entry.hits += 1
+                tally: Tally = entry.tally
+                if tally.hits:
+                    tally.hits += 1
                 else:
                     state.count_hit(entry)
                 return entry.value  # type: ignore[no-any-return]
