@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
+from time import monotonic
 from typing import Any, Final, Generic, TypeVar
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from clonedb.caching.figures import CacheFigures
 from clonedb.caching.filling import Filling
 from clonedb.caching.flights import Flight
 from clonedb.caching.keys import CacheKey
-from clonedb.caching.memory import Place, Remembered, bucket_of
+from clonedb.caching.memory import Place, Remembered, Tally, bucket_of
 from clonedb.caching.state import CacheState
 from clonedb.caching.table import Found
 from clonedb.errors import InvalidInput
@@ -55,25 +56,32 @@ class Cache(Generic[K, V]):
     caller of `get` and `get_or_compute`: they miss, and it is counted.
     """
 
-    __slots__ = ("_name", "_owner", "_state")
+    __slots__ = ("_name", "_notifications", "_owner", "_recall", "_state")
 
     def __init__(self, state: CacheState[K, V], owner: Owner) -> None:
         self._state = state
         self._owner = owner
         self._name = owner.name
+        self._recall = state.memory.find
+        self._notifications = state.notifications
 
     async def get(self, key: K) -> V | None:
         """The value of a key; None where nothing fresh is cached, or where there is no value."""
         state = self._state
         try:
-            entry = state.memory.find((self._name, key))
+            entry = self._recall((self._name, key))
         except (KeyError, TypeError):
             pass  # a key that cannot be hashed is refused with its digest
         else:
-            if state.is_usable(entry):
+            # `is_usable`, without a call: this is the read that everything is about.
+            if (
+                state.clock() < entry.fresh_until
+                and monotonic() < self._notifications.trusted_until
+            ):
                 state.counters.memory_hits += 1
-                if entry.hits:
-                    entry.hits += 1
+                tally: Tally = entry.tally
+                if tally.hits:
+                    tally.hits += 1
                 else:
                     state.count_hit(entry)
                 return entry.value  # type: ignore[no-any-return]

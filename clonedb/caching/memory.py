@@ -24,33 +24,33 @@ def bucket_of(user_id: UUID) -> str:
     return sha256(user_id.bytes).digest()[:2].hex()
 
 
+class Tally:
+    """The hits of an entry since they were last recorded in the database.
+
+    It is kept until they are, also where the entry has made room. Shared entries are nobody's.
+    """
+
+    __slots__ = ("digest", "hits", "user_id")
+
+    def __init__(self, user_id: UUID | None, digest: bytes) -> None:
+        self.user_id = user_id
+        self.digest = digest
+        self.hits = 0
+
+
 class Remembered:
     """An entry in memory; times are of the process's monotonic clock.
 
-    `asked` is when the value was asked for: of two entries of a key the later one counts. `hits`
-    are those since they were last recorded in the database.
+    `asked` is when the value was asked for: of two entries of a key the later one counts.
     """
 
-    __slots__ = (
-        "asked",
-        "buckets",
-        "digest",
-        "fresh_until",
-        "hits",
-        "refresh_at",
-        "shared",
-        "user_id",
-        "value",
-        "weight",
-    )
+    __slots__ = ("asked", "buckets", "fresh_until", "refresh_at", "tally", "value", "weight")
 
     def __init__(
         self,
         value: Any,
         *,
-        user_id: UUID | None,
-        digest: bytes,
-        shared: bool,
+        tally: Tally,
         asked: float,
         fresh_until: float,
         refresh_at: float,
@@ -58,15 +58,12 @@ class Remembered:
         buckets: tuple[str, ...],
     ) -> None:
         self.value = value
-        self.user_id = user_id
-        self.digest = digest
-        self.shared = shared
+        self.tally = tally
         self.asked = asked
         self.fresh_until = fresh_until
         self.refresh_at = refresh_at
         self.weight = weight
         self.buckets = buckets
-        self.hits = 0
 
 
 class Memory:

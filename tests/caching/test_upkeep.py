@@ -227,9 +227,9 @@ async def test_counting_hits_does_not_keep_the_values(
         for _ in range(5):
             await cache.get(question())
         kept = sum(
-            len(entry.value.response)
-            for entry in process.caches._states["llm_response"]._used
-            if getattr(entry, "value", None) is not None
+            len(counted.value.response)
+            for counted in process.caches._states["llm_response"]._used
+            if getattr(counted, "value", None) is not None
         )
         assert kept < 1_000_000
         await process.caches.record()

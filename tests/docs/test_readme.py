@@ -60,7 +60,11 @@ async def test_the_services_guides_transaction_runs(as_ada: UserScope) -> None:
 
 
 def test_the_services_guides_cache_runs(migrated: IsolatedDatabase, ada: User) -> None:
-    (example,) = (block for block in blocks("docs/services.md", "python") if "async def serve(user_id" in block)
+    (example,) = (
+        block
+        for block in blocks("docs/services.md", "python")
+        if "async def serve(user_id" in block
+    )
     program = example + (
         "\nimport asyncio\n"
         "async def model():\n    return 'Algebraic patterns.'\n"

@@ -20,9 +20,9 @@ class _InMemory(Contestant):
         self.cache = self.make()
         self.places: list[Any] = []
         for entry in entries_of(self.ground):
-            place = (str(entry.user_id), entry.embedding_key())
-            self.cache[place] = entry.embedding()
-            self.places.append(place)
+            self.cache[str(entry.user_id), entry.embedding_key()] = entry.embedding()
+            # As a service makes it that is asked again: equal, and another object.
+            self.places.append((str(entry.user_id), entry.embedding_key()))
         self.batch = len(self.places)
 
     def make(self) -> cachetools.Cache[Any, Any]:
