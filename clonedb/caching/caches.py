@@ -137,6 +137,8 @@ class Caches:
     async def open(self) -> Self:
         """Listen to what is dropped; the Database has to be open."""
         if self._unsubscribe is None:
+            for state in self._states.values():
+                state.memory.open()
             self._unsubscribe = self._database.notifications.subscribe(
                 CHANNEL, self._received, self._forget
             )
@@ -150,7 +152,11 @@ class Caches:
             unsubscribe()
             await self._background.cancel()
             await self._recorder.record()
-            self._forget()
+            # Also of processes that live too briefly to store a hundred values.
+            if any(state.has_stored for state in self._states.values()):
+                await self._guard.attempt(self._remove_expired, lambda: None, "trim")
+            for state in self._states.values():
+                state.memory.close()
 
     async def __aenter__(self) -> Self:
         return await self.open()
@@ -210,7 +216,7 @@ class Caches:
             await self._recorder.record()
 
     def _tidy(self) -> None:
-        self._background.start(self._guard.attempt(self._remove_expired, lambda: None))
+        self._background.start(self._guard.attempt(self._remove_expired, lambda: None, "trim"))
 
     async def _remove_expired(self) -> None:
         await self._database.rows(queries.caches.trim, limit=_REMOVED_AT_ONCE)

@@ -39,15 +39,19 @@ class Tally:
 
 
 class Remembered:
-    """An entry in memory; times are of the process's monotonic clock."""
+    """An entry in memory; times are of the process's monotonic clock.
 
-    __slots__ = ("buckets", "fresh_until", "refresh_at", "tally", "value", "weight")
+    `asked` is when the value was asked for: of two entries of a key the later one counts.
+    """
+
+    __slots__ = ("asked", "buckets", "fresh_until", "refresh_at", "tally", "value", "weight")
 
     def __init__(
         self,
         value: Any,
         *,
         tally: Tally,
+        asked: float,
         fresh_until: float,
         refresh_at: float,
         weight: int,
@@ -55,6 +59,7 @@ class Remembered:
     ) -> None:
         self.value = value
         self.tally = tally
+        self.asked = asked
         self.fresh_until = fresh_until
         self.refresh_at = refresh_at
         self.weight = weight
@@ -64,10 +69,10 @@ class Remembered:
 class Memory:
     """One cache's entries in this process."""
 
-    __slots__ = ("_drops", "_entries", "_most_entries", "find")
+    __slots__ = ("_drops", "_entries", "_limit", "_most_entries", "find")
 
     def __init__(self, *, entries: int, bytes: int) -> None:
-        self._most_entries = entries
+        self._limit = self._most_entries = entries
         self._entries = _Entries(bytes)
         # The read that everything is about: no call of ours in between. KeyError for a miss.
         self.find = self._entries.__getitem__
@@ -99,17 +104,28 @@ class Memory:
         return count
 
     def remember(self, place: Place, entry: Remembered, drops: int) -> None:
-        """Keep an entry, unless its user's were dropped since, or it is larger than the memory."""
+        """Keep an entry, unless its user's were dropped since, or a later one is kept."""
         entries = self._entries
-        if (
-            self._most_entries == 0
-            or entry.weight > entries.maxsize
-            or drops != self.drops(entry.buckets)
-        ):
+        if drops != self.drops(entry.buckets):
+            return
+        kept = entries.get(place)
+        if kept is not None and kept.asked > entry.asked:
+            return
+        if entry.weight > entries.maxsize or self._most_entries == 0:
+            entries.pop(place, None)
             return
         entries[place] = entry
         while len(entries) > self._most_entries:
             entries.popitem()
+
+    def open(self) -> None:
+        """Remember again."""
+        self._most_entries = self._limit
+
+    def close(self) -> None:
+        """Forget everything, and remember nothing more."""
+        self._most_entries = 0
+        self.drop()
 
     def move(self, digest: Place, place: Place) -> Remembered | None:
         """The entry that lies at a digest, from now on at its key; None for none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import Any, Final, Generic, TypeVar
@@ -133,10 +134,16 @@ class CacheState(Generic[K, V]):
             self._stored = 0
             self._tidy()
 
+    @property
+    def has_stored(self) -> bool:
+        """Whether values were stored since expired ones were last removed."""
+        return self._stored > 0
+
     def is_usable(self, entry: Remembered) -> bool:
         """Whether what is remembered may be used now."""
-        now = self.clock()
-        return now < entry.fresh_until and now < self.notifications.trusted_until
+        return (
+            self.clock() < entry.fresh_until and time.monotonic() < self.notifications.trusted_until
+        )
 
     def count_hit(self, entry: Remembered) -> None:
         """Note a use of an entry in memory, to be recorded in the database later."""
@@ -186,6 +193,7 @@ class CacheState(Generic[K, V]):
         entry = Remembered(
             found.value,
             tally=Tally(None if found.shared else user_id, digest),
+            asked=asked,
             fresh_until=min(expires_at, asked + policy.memory_ttl.total_seconds()),
             refresh_at=expires_at - policy.refresh_ahead * ttl.total_seconds(),
             weight=weight,

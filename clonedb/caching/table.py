@@ -55,6 +55,7 @@ class Table(Generic[K, V]):
         rows = await self._guard.attempt(
             lambda: scope.rows(self._queries.look, **_owner(scope), key=digest, **stale),
             self._failed,
+            "look",
         )
         if not rows:
             return None
@@ -64,7 +65,9 @@ class Table(Generic[K, V]):
     async def hottest(self, scope: Scope, limit: int) -> list[tuple[bytes, Found]]:
         """The entries that were used most, with their digests."""
         rows = await self._guard.attempt(
-            lambda: scope.rows(self._queries.hottest, **_owner(scope), limit=limit), self._failed
+            lambda: scope.rows(self._queries.hottest, **_owner(scope), limit=limit),
+            self._failed,
+            "look",
         )
         return [
             (digest, Found(self._value(columns), remaining, shared))
@@ -80,6 +83,7 @@ class Table(Generic[K, V]):
                 self._queries.put, **_owner(scope), key=digest, **columns, ttl=ttl, tags=tags
             ),
             self._failed,
+            "put",
         )
         return None if rows is None else bool(rows)
 
@@ -104,6 +108,7 @@ class Table(Generic[K, V]):
                 holder=holder,
             ),
             self._failed,
+            "fill",
         )
         return None if rows is None else bool(rows)
 
@@ -137,6 +142,7 @@ class Table(Generic[K, V]):
                 hits=list(hits.values()),
             ),
             self._failed,
+            "hits",
         )
 
     async def _lease(
@@ -146,12 +152,13 @@ class Table(Generic[K, V]):
             lambda: scope.rows(
                 query,
                 **_owner(scope),
-                cache=self._kind.table,
+                cache=self._kind.name,
                 key=digest,
                 holder=holder,
                 **arguments,
             ),
             self._failed,
+            "lease",
         )
         return None if rows is None else bool(rows)
 
