@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from clonedb import new_id
-from clonedb.caching.memory import Memory, Place, Remembered, bucket_of
+from clonedb.caching.memory import Memory, Place, Remembered, Tally, bucket_of
 from clonedb.repositories.cache_table import SHARED_USER
 
 USERS = [new_id() for _ in range(3)]
@@ -25,9 +25,7 @@ weights = st.integers(1, 500)
 def entry_of(user: int, weight: int, value: Any = None) -> Remembered:
     return Remembered(
         value,
-        user_id=USERS[user],
-        digest=bytes(32),
-        shared=False,
+        tally=Tally(USERS[user], bytes(32)),
         asked=0,
         fresh_until=0,
         refresh_at=0,
