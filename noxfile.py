@@ -7,6 +7,7 @@ nox -s lint      ruff, sqlfluff, squawk
 nox -s types     mypy --strict
 nox -s verify    everything generated is what would be generated now
 nox -s bench     clonedb beside its peers; writes docs/benchmarks
+nox -s replay    a file of conversations through the caches: which tier answers how often
 """
 
 from __future__ import annotations
@@ -67,15 +68,22 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check the types of the package."""
-    session.install("-q", MYPY, "-e", ".[tests]")
+    session.install("-q", MYPY, "types-cachetools", "-e", ".[tests]")
     session.run("mypy")
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure beside the peers, in 15 minutes; `-- --smoke` only proves that it works."""
+    """Measure beside the peers, in 20 minutes; `-- --smoke` only proves that it works."""
     session.install("-q", "-e", ".[bench]")
     session.run("python", "-m", "tests.benchmarks", *session.posargs)
+
+
+@nox.session
+def replay(session: nox.Session) -> None:
+    """Replay a file of conversations through the caches, `-- FILE`: hits by tier, 8 minutes."""
+    session.install("-q", "-e", ".[bench]")
+    session.run("python", "-m", "tests.benchmarks.replay", *session.posargs)
 
 
 @nox.session

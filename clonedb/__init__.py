@@ -2,6 +2,18 @@
 
 from msgspec import UNSET
 
+from clonedb.caching.cache import Cache
+from clonedb.caching.caches import Caches, UserCaches
+from clonedb.caching.figures import CacheFigures
+from clonedb.caching.keys import (
+    AudioChunkKey,
+    CacheKey,
+    EmbeddingKey,
+    LlmResponseKey,
+    VectorSearchKey,
+)
+from clonedb.caching.policy import CachePolicy
+from clonedb.caching.values import AudioChunk, Embedding, LlmResponse, VectorSearch
 from clonedb.database import Database, Health, PoolStatistics
 from clonedb.errors import (
     AlreadyExists,
@@ -17,6 +29,9 @@ from clonedb.errors import (
     MigrationLocked,
     NotFound,
     NotMigrated,
+    ObjectDamaged,
+    ObjectStoreFull,
+    ObjectStoreUnavailable,
     OutcomeUnknown,
     PartitionMissing,
     PermissionDenied,
@@ -34,6 +49,11 @@ from clonedb.ids import check_id, id_at, new_id, time_of
 from clonedb.lanes.channel import ChannelStatistics
 from clonedb.limiting.headers import rate_limit_headers
 from clonedb.limiting.limits import AddressLimits, Limits, UserLimits
+from clonedb.objects.description import StoredObject, StoredObjectFilter, Upload
+from clonedb.objects.outbox import OutboxStatistics, WorkedOff
+from clonedb.objects.reader import ObjectReader
+from clonedb.objects.store import ObjectStore
+from clonedb.objects.stored import StoredObjects
 from clonedb.pages import Page
 from clonedb.repositories.audio_chunk_cache import (
     AudioChunkCache,
@@ -52,9 +72,14 @@ from clonedb.repositories.audit_logs import (
 )
 from clonedb.repositories.caches import (
     CacheAgeStatistics,
+    CacheBudget,
     CacheRepository,
     CacheStatistics,
+    CacheUsage,
+    CacheUsagePeriod,
     DroppedEntries,
+    SystemCacheRepository,
+    TrimmedCache,
 )
 from clonedb.repositories.conversation_sessions import (
     ConversationSession,
@@ -162,19 +187,29 @@ __all__ = [
     "AddressLimits",
     "AddressRateLimitRepository",
     "AlreadyExists",
+    "AudioChunk",
     "AudioChunkCache",
+    "AudioChunkKey",
     "AuditEntry",
     "AuditFilter",
     "AuditLogRepository",
     "AuditPeriod",
     "AuditStatistics",
+    "Cache",
     "CacheAgeStatistics",
+    "CacheBudget",
+    "CacheFigures",
+    "CacheKey",
+    "CachePolicy",
     "CacheRepository",
     "CacheStatistics",
+    "CacheUsage",
+    "CacheUsagePeriod",
     "CachedAudio",
     "CachedEmbedding",
     "CachedResponse",
     "CachedVectorSearch",
+    "Caches",
     "ChannelStatistics",
     "ClaimLost",
     "ClaimedDocument",
@@ -200,7 +235,9 @@ __all__ = [
     "DocumentSummary",
     "DroppedEntries",
     "EmbeddedError",
+    "Embedding",
     "EmbeddingCache",
+    "EmbeddingKey",
     "FaceModel",
     "FaceModelFilter",
     "FaceModelPatch",
@@ -211,7 +248,9 @@ __all__ = [
     "InvalidTransition",
     "KnowledgeDocumentRepository",
     "Limits",
+    "LlmResponse",
     "LlmResponseCache",
+    "LlmResponseKey",
     "Login",
     "MigrationDrift",
     "MigrationError",
@@ -226,6 +265,12 @@ __all__ = [
     "NewVoiceModel",
     "NotFound",
     "NotMigrated",
+    "ObjectDamaged",
+    "ObjectReader",
+    "ObjectStore",
+    "ObjectStoreFull",
+    "ObjectStoreUnavailable",
+    "OutboxStatistics",
     "OutcomeUnknown",
     "Page",
     "PartitionMissing",
@@ -261,26 +306,36 @@ __all__ = [
     "SignUp",
     "StatisticsRepository",
     "StillReferenced",
+    "StoredObject",
+    "StoredObjectFilter",
+    "StoredObjects",
     "SystemAuditLogRepository",
+    "SystemCacheRepository",
     "SystemTotals",
     "Timeout",
     "TokenRequest",
     "TransactionAborted",
+    "TrimmedCache",
     "TurnFilter",
     "Unavailable",
     "UnexpectedDatabaseError",
+    "Upload",
     "UsageFilter",
     "User",
+    "UserCaches",
     "UserFilter",
     "UserLimits",
     "UserPatch",
     "UserRepository",
     "UserScope",
+    "VectorSearch",
     "VectorSearchCache",
+    "VectorSearchKey",
     "VoiceModel",
     "VoiceModelFilter",
     "VoiceModelPatch",
     "VoiceModelRepository",
+    "WorkedOff",
     "check_id",
     "id_at",
     "new_id",

@@ -23,6 +23,7 @@ from clonedb.lanes.channel import ChannelStatistics
 from clonedb.lanes.channel_lane import ChannelLane
 from clonedb.lanes.lane import Connection, Context, connection_arguments
 from clonedb.lanes.pool import PoolLane, make_pool
+from clonedb.notifications import Notifications
 from clonedb.scopes import DatabaseScope
 from clonedb.settings import Settings, make_settings
 from clonedb.sqlstates import translate
@@ -87,10 +88,11 @@ class Database(DatabaseScope):
     Use it as `async with Database(...) as db:` or call `open` and `close`.
     """
 
-    __slots__ = ("_pool", "settings")
+    __slots__ = ("_pool", "notifications", "settings")
 
     def __init__(self, dsn: str | None = None, **options: Any) -> None:
         self.settings: Settings = make_settings(dsn, **options)
+        self.notifications: Notifications = Notifications(self.settings)
         self._pool: AsyncConnectionPool[Connection] | None = None
         context = Context(None, round(self.settings.statement_timeout * 1000))
         super().__init__(_ClosedLane(), context)
@@ -148,6 +150,7 @@ class Database(DatabaseScope):
         """Wait for calls under way, then close every connection; again is a no-op."""
         pool, self._pool = self._pool, None
         lane, self._lane = self._lane, _ClosedLane()
+        await self.notifications.close()
         if pool is not None and isinstance(lane, PoolLane | ChannelLane):
             await lane.drain()
             await pool.close(timeout=self.settings.pool_timeout)
@@ -220,6 +223,11 @@ class Database(DatabaseScope):
             for channel in channels
             if channel.failure is not None
         )
+        if self.notifications.failure is not None:
+            problems.append(
+                "notifications are not received, and what caches hold in memory is not used: "
+                f"{self.notifications.failure}"
+            )
         return Health(
             reachable=row is not None or bool(missing),
             round_trip_ms=round_trip,

@@ -24,7 +24,18 @@ from clonedb.repositories.audit_logs import (
     NewAuditEntry,
 )
 from clonedb.repositories.cache_table import PURGE_BATCH
-from clonedb.repositories.caches import CacheAgeStatistics, CacheStatistics, DroppedEntries
+from clonedb.repositories.caches import (
+    COMMON_HOLDERS,
+    COMMON_TTL,
+    CacheAgeStatistics,
+    CacheBudget,
+    CacheName,
+    CacheStatistics,
+    CacheUsage,
+    CacheUsagePeriod,
+    DroppedEntries,
+    TrimmedCache,
+)
 from clonedb.repositories.conversation_sessions import (
     ConversationSession,
     NewSession,
@@ -196,10 +207,18 @@ class AudioChunkCache(Protocol):
         """Drop the entries that bear a tag; returns how many there were."""
         ...
 
+    def purge_batches(self, *, limit: int = PURGE_BATCH) -> AsyncGenerator[int, None]:
+        """Drop what has expired, batch by batch until one is not full: how many each has dropped.
+
+        Each is a statement, and outside a transaction a commit, of its own.
+        """
+        ...
+
     async def purge_expired(self, *, limit: int = PURGE_BATCH) -> int:
         """Drop one batch of expired entries; returns how many, 0 once there are none left.
 
-        An entry that is being renewed meanwhile stays.
+        An entry that is being renewed meanwhile stays. Where there may be many, `purge_batches`
+        goes on where its last batch has ended.
         """
         ...
 
@@ -319,6 +338,14 @@ class CacheRepository(Protocol):
 
     @property
     def llm_response(self) -> LlmResponseCache:
+        ...
+
+    async def outdate(self, caches: Iterable[CacheName]) -> None:
+        """Make every entry of these caches old, with the commit of what it is called in.
+
+        For what the database does not know of: that documents or voices change is seen by their own
+        statements. Nothing that was made before is read again, and every process is told.
+        """
         ...
 
     async def purge_expired(self, *, limit: int = PURGE_BATCH) -> DroppedEntries:
@@ -685,10 +712,18 @@ class EmbeddingCache(Protocol):
         """Drop the entries that bear a tag; returns how many there were."""
         ...
 
+    def purge_batches(self, *, limit: int = PURGE_BATCH) -> AsyncGenerator[int, None]:
+        """Drop what has expired, batch by batch until one is not full: how many each has dropped.
+
+        Each is a statement, and outside a transaction a commit, of its own.
+        """
+        ...
+
     async def purge_expired(self, *, limit: int = PURGE_BATCH) -> int:
         """Drop one batch of expired entries; returns how many, 0 once there are none left.
 
-        An entry that is being renewed meanwhile stays.
+        An entry that is being renewed meanwhile stays. Where there may be many, `purge_batches`
+        goes on where its last batch has ended.
         """
         ...
 
@@ -963,10 +998,18 @@ class LlmResponseCache(Protocol):
         """Drop the entries that bear a tag; returns how many there were."""
         ...
 
+    def purge_batches(self, *, limit: int = PURGE_BATCH) -> AsyncGenerator[int, None]:
+        """Drop what has expired, batch by batch until one is not full: how many each has dropped.
+
+        Each is a statement, and outside a transaction a commit, of its own.
+        """
+        ...
+
     async def purge_expired(self, *, limit: int = PURGE_BATCH) -> int:
         """Drop one batch of expired entries; returns how many, 0 once there are none left.
 
-        An entry that is being renewed meanwhile stays.
+        An entry that is being renewed meanwhile stays. Where there may be many, `purge_batches`
+        goes on where its last batch has ended.
         """
         ...
 
@@ -1166,6 +1209,94 @@ class SystemAuditLogRepository(Protocol):
         ...
 
 
+class SystemCacheRepository(Protocol):
+    """The shared entries, and the upkeep of everybody's."""
+
+    @property
+    def audio_chunk(self) -> AudioChunkCache:
+        ...
+
+    async def budgets(self) -> list[CacheBudget]:
+        """How many entries of everybody each cache may hold."""
+        ...
+
+    @property
+    def embedding(self) -> EmbeddingCache:
+        ...
+
+    async def invalidate_all(self) -> DroppedEntries:
+        """Drop every entry of the four caches, in one statement."""
+        ...
+
+    async def invalidate_by_document(self, document_id: UUID | str) -> DroppedEntries:
+        """Drop the searches and responses that a document is part of, in one statement."""
+        ...
+
+    async def invalidate_by_tag(self, tag: str) -> DroppedEntries:
+        """Drop the entries of the four caches that bear a tag, in one statement."""
+        ...
+
+    @property
+    def llm_response(self) -> LlmResponseCache:
+        ...
+
+    async def outdate(self, caches: Iterable[CacheName]) -> None:
+        """Make every entry of these caches old, with the commit of what it is called in.
+
+        For what the database does not know of: that documents or voices change is seen by their own
+        statements. Nothing that was made before is read again, and every process is told.
+        """
+        ...
+
+    async def purge_expired(self, *, limit: int = PURGE_BATCH) -> DroppedEntries:
+        """Drop what has expired, batch by batch until a batch is not full.
+
+        Each batch is a statement, and outside a transaction a commit, of its own.
+        """
+        ...
+
+    async def put_budget(self, cache: CacheName, maximum_entries: int) -> CacheBudget:
+        """Set how many entries of everybody a cache may hold, under the worker login."""
+        ...
+
+    async def share_common_embeddings(
+        self,
+        *,
+        holders: int = COMMON_HOLDERS,
+        ttl: timedelta = COMMON_TTL,
+        limit: int = PURGE_BATCH,
+    ) -> int:
+        """Let everybody read the embeddings that so many users hold, under the worker login.
+
+        Returns how many were shared, at most `limit`. Entries count until they are purged, also
+        after they expired. Only what is the same to the last bit for all these users is shared.
+        """
+        ...
+
+    async def statistics(self) -> list[CacheStatistics]:
+        """What each of the four caches holds, counted by the database."""
+        ...
+
+    async def statistics_by_age(self) -> list[CacheAgeStatistics]:
+        """The same for each age that has entries, youngest first."""
+        ...
+
+    async def trim(self, *, limit: int = PURGE_BATCH) -> list[TrimmedCache]:
+        """Remove up to `limit` expired entries of each cache, whoever they belong to.
+
+        Then up to as many of those soonest to expire, where a cache is beyond its budget.
+        """
+        ...
+
+    async def usage(self, period: CacheUsagePeriod | None = None) -> list[CacheUsage]:
+        """How the caches were used by hour, over all users and processes."""
+        ...
+
+    @property
+    def vector_search(self) -> VectorSearchCache:
+        ...
+
+
 class UserRepository(Protocol):
     """Users: every one of them for the worker login, oneself in a user's scope."""
 
@@ -1233,7 +1364,11 @@ class UserRepository(Protocol):
         ...
 
     async def hard_delete(self, id: UUID | str) -> bool:
-        """Remove the user and every row that hangs on them, under the worker login."""
+        """Remove the user and every row that hangs on them, under the worker login.
+
+        What they have in the object store is deleted by its `work_off`. StillReferenced where
+        an object of theirs was stored at that moment: call again.
+        """
         ...
 
     async def merge_settings(self, id: UUID | str, settings: Mapping[str, Any]) -> User:
@@ -1290,10 +1425,18 @@ class VectorSearchCache(Protocol):
         """Drop the entries that bear a tag; returns how many there were."""
         ...
 
+    def purge_batches(self, *, limit: int = PURGE_BATCH) -> AsyncGenerator[int, None]:
+        """Drop what has expired, batch by batch until one is not full: how many each has dropped.
+
+        Each is a statement, and outside a transaction a commit, of its own.
+        """
+        ...
+
     async def purge_expired(self, *, limit: int = PURGE_BATCH) -> int:
         """Drop one batch of expired entries; returns how many, 0 once there are none left.
 
-        An entry that is being renewed meanwhile stays.
+        An entry that is being renewed meanwhile stays. Where there may be many, `purge_batches`
+        goes on where its last batch has ended.
         """
         ...
 
@@ -1431,6 +1574,7 @@ if TYPE_CHECKING:
     from clonedb.repositories.rate_limit_rules import RateLimitRuleRepository as RealRateLimitRuleRepository
     from clonedb.repositories.statistics import StatisticsRepository as RealStatisticsRepository
     from clonedb.repositories.audit_logs import SystemAuditLogRepository as RealSystemAuditLogRepository
+    from clonedb.repositories.caches import SystemCacheRepository as RealSystemCacheRepository
     from clonedb.repositories.users import UserRepository as RealUserRepository
     from clonedb.repositories.vector_search_cache import VectorSearchCache as RealVectorSearchCache
     from clonedb.repositories.voice_models import VoiceModelRepository as RealVoiceModelRepository
@@ -1481,6 +1625,9 @@ if TYPE_CHECKING:
         return real
 
     def _SystemAuditLogRepository(real: RealSystemAuditLogRepository) -> SystemAuditLogRepository:
+        return real
+
+    def _SystemCacheRepository(real: RealSystemCacheRepository) -> SystemCacheRepository:
         return real
 
     def _UserRepository(real: RealUserRepository) -> UserRepository:

@@ -14,7 +14,7 @@ from uuid import UUID
 from clonedb import queries
 from clonedb.ids import check_id
 from clonedb.repositories.audit_logs import AuditLogRepository, SystemAuditLogRepository
-from clonedb.repositories.caches import CacheRepository
+from clonedb.repositories.caches import CacheRepository, SystemCacheRepository
 from clonedb.repositories.conversation_sessions import ConversationSessionRepository
 from clonedb.repositories.daily_usage import DailyQuotaRepository, DailyUsageRepository
 from clonedb.repositories.document_queue import DocumentQueue
@@ -129,9 +129,9 @@ class DatabaseScope(Scope):
         return SystemAuditLogRepository(self)
 
     @property
-    def caches(self) -> CacheRepository:
+    def caches(self) -> SystemCacheRepository:
         """The shared entries, and everybody's for the worker login."""
-        return CacheRepository(self)
+        return SystemCacheRepository(self)
 
     @property
     def users(self) -> UserRepository:

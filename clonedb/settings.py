@@ -43,6 +43,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     # Behind pgbouncer in transaction mode a prepared statement may belong to another server
     # connection, so none is made.
     pgbouncer: bool = False
+    # For how long a process may use what it remembers while it is cut off from notifications.
+    notification_staleness: Annotated[float, Meta(ge=0.05, le=3_600)] = 2.0
+    # Where to LISTEN, if not at the dsn: pgbouncer in transaction mode passes no notification on.
+    notification_dsn: str | None = None
     application_name: Annotated[str, Meta(min_length=1, max_length=63)] = "clonedb"
 
     def __post_init__(self) -> None:
@@ -79,6 +83,8 @@ def make_settings(dsn: str | None = None, **options: object) -> Settings:
     if unknown:
         raise InvalidInput(f"unknown settings: {', '.join(sorted(unknown))}")
     dsn = make_conninfo(**parse_dsn(dsn))
+    if isinstance(direct := options.get("notification_dsn"), str):
+        options["notification_dsn"] = make_conninfo(**parse_dsn(direct))
     try:
         return msgspec.convert({"dsn": dsn, **options}, Settings)
     except msgspec.ValidationError as error:

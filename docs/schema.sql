@@ -127,6 +127,44 @@ missing.';
 
 
 --
+-- Name: cache_initials(text[]); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE FUNCTION clonedb.cache_initials(p_caches text[]) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (SELECT string_agg(DISTINCT "left"(c.cache, 1), ''::text ORDER BY ("left"(c.cache, 1))) AS string_agg FROM unnest(cache_initials.p_caches) c(cache));
+
+
+ALTER FUNCTION clonedb.cache_initials(p_caches text[]) OWNER TO clonedb_owner;
+
+--
+-- Name: FUNCTION cache_initials(p_caches text[]); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON FUNCTION clonedb.cache_initials(p_caches text[]) IS 'The initials of caches: a, e, l, v.';
+
+
+--
+-- Name: cache_notice(uuid, text[]); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE FUNCTION clonedb.cache_notice(p_user_id uuid, p_caches text[]) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ((clonedb.cache_initials(p_caches) || ':'::text) || encode(SUBSTRING(sha256(uuid_send(p_user_id)) FROM 1 FOR 2), 'hex'::text));
+
+
+ALTER FUNCTION clonedb.cache_notice(p_user_id uuid, p_caches text[]) OWNER TO clonedb_owner;
+
+--
+-- Name: FUNCTION cache_notice(p_user_id uuid, p_caches text[]); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON FUNCTION clonedb.cache_notice(p_user_id uuid, p_caches text[]) IS 'What processes are told (NOTIFY clonedb_caches) when caches of a user are dropped: the initials of
+the caches, and 16 bits of the digest of the user''s id. Every login of the database may listen, so it
+says nothing of a person: about one user in 65,536 is meant.';
+
+
+--
 -- Name: count_denials(text, integer); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -1726,6 +1764,116 @@ COMMENT ON FUNCTION clonedb.tokens_at(p_tokens double precision, p_refilled_at t
 
 
 --
+-- Name: trim_caches(bigint); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE FUNCTION clonedb.trim_caches(p_limit bigint) RETURNS TABLE(cache text, expired bigint, evicted bigint)
+    LANGUAGE plpgsql SECURITY DEFINER ROWS 4
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+DECLARE
+    v_maximum bigint;
+    v_surplus bigint;
+    v_changes tid[];
+BEGIN
+    IF (p_limit BETWEEN 1 AND 10000) IS NOT TRUE THEN
+        RAISE EXCEPTION 'a batch is of 1 to 10,000 entries, not of %', p_limit
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    FOREACH cache IN ARRAY ARRAY['embedding', 'vector_search', 'llm_response', 'audio_chunk'] LOOP
+        EXECUTE format(
+            'DELETE FROM clonedb.%1$I AS c WHERE c.ctid = ANY(ARRAY('
+            'SELECT old.ctid FROM clonedb.%1$I AS old '
+            'WHERE old.expires_at <= statement_timestamp() '
+            'ORDER BY old.expires_at LIMIT $1 FOR UPDATE SKIP LOCKED)) '
+            'AND c.expires_at <= statement_timestamp()',
+            cache || '_cache'
+        ) USING p_limit;
+        GET DIAGNOSTICS expired = ROW_COUNT;
+
+        evicted := 0;
+        v_maximum := (
+            SELECT b.maximum_entries
+            FROM clonedb.cache_budgets AS b
+            WHERE b.cache = trim_caches.cache
+        );
+        -- By the server's own statistics: counting a million rows would take a tenth of a second.
+        v_surplus := pg_stat_get_live_tuples(format('clonedb.%I', cache || '_cache')::regclass)
+            - expired - v_maximum;
+        IF v_surplus > 0 THEN
+            EXECUTE format(
+                'DELETE FROM clonedb.%1$I AS c WHERE c.ctid = ANY(ARRAY('
+                'SELECT soon.ctid FROM clonedb.%1$I AS soon '
+                'ORDER BY soon.expires_at LIMIT $1 FOR UPDATE SKIP LOCKED))',
+                cache || '_cache'
+            ) USING least(v_surplus, p_limit);
+            GET DIAGNOSTICS evicted = ROW_COUNT;
+        END IF;
+        RETURN NEXT;
+    END LOOP;
+
+    DELETE FROM clonedb.cache_fill_leases AS lease
+    WHERE lease.ctid = ANY(ARRAY(
+            SELECT old.ctid
+            FROM clonedb.cache_fill_leases AS old
+            WHERE old.expires_at <= statement_timestamp()
+            ORDER BY old.expires_at
+            LIMIT p_limit
+            FOR UPDATE SKIP LOCKED
+        ))
+        AND lease.expires_at <= statement_timestamp();
+
+    -- Changes that are no news to anybody: first the fills that began before them end in nothing,
+    -- then what such fills have stored goes, then the changes, which nothing is old by any more.
+    v_changes := ARRAY(
+        SELECT ch.ctid
+        FROM clonedb.cache_changes AS ch
+        WHERE ch.created_at < statement_timestamp() - interval '1 hour'
+        ORDER BY ch.created_at
+        LIMIT p_limit
+        FOR UPDATE SKIP LOCKED
+    );
+    IF cardinality(v_changes) = 0 THEN
+        RETURN;
+    END IF;
+    DELETE FROM clonedb.cache_fill_leases AS lease
+    USING clonedb.cache_changes AS ch
+    WHERE ch.ctid = ANY(v_changes)
+        AND lease.user_id = ch.user_id
+        AND lease.cache = ANY(ch.caches)
+        AND NOT pg_visible_in_snapshot(ch.xid, lease.snapshot);
+    FOREACH cache IN ARRAY ARRAY['embedding', 'vector_search', 'llm_response', 'audio_chunk'] LOOP
+        -- Locked in the order of the keys, as where hits are recorded: no two can deadlock.
+        EXECUTE format(
+            'DELETE FROM clonedb.%1$I AS c WHERE c.ctid = ANY(ARRAY('
+            'SELECT old.ctid FROM clonedb.%1$I AS old '
+            'WHERE old.user_id IN ('
+            'SELECT ch.user_id FROM clonedb.cache_changes AS ch WHERE ch.ctid = ANY($1)) '
+            'AND EXISTS (SELECT FROM clonedb.cache_changes AS ch '
+            'WHERE ch.ctid = ANY($1) AND ch.user_id = old.user_id AND $2 = ANY(ch.caches) '
+            'AND NOT pg_visible_in_snapshot(ch.xid, old.snapshot)) '
+            'ORDER BY old.user_id, old.key FOR UPDATE))',
+            cache || '_cache'
+        ) USING v_changes, cache;
+    END LOOP;
+    DELETE FROM clonedb.cache_changes AS ch
+    WHERE ch.ctid = ANY(v_changes);
+END
+$_$;
+
+
+ALTER FUNCTION clonedb.trim_caches(p_limit bigint) OWNER TO clonedb_owner;
+
+--
+-- Name: FUNCTION trim_caches(p_limit bigint); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON FUNCTION clonedb.trim_caches(p_limit bigint) IS 'Removes up to so many expired entries of each cache, whoever they belong to, then up to so many of
+those soonest to expire where the cache is beyond its budget; leases that are over; and changes of an
+hour ago with what they have made old. Expired rows that somebody is renewing are left. Returns what it removed, and nothing of what was in it.';
+
+
+--
 -- Name: turn_months_ahead(); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -1858,11 +2006,11 @@ COMMENT ON FUNCTION clonedb.uuid_v7_time(p_id uuid) IS 'The time in a UUIDv7, to
 CREATE UNLOGGED TABLE clonedb.audio_chunk_cache (
     user_id uuid NOT NULL,
     key bytea NOT NULL,
-    audio bytea NOT NULL,
-    format text NOT NULL,
-    duration_ms integer NOT NULL,
-    sample_rate integer NOT NULL,
-    generation bigint DEFAULT 0 NOT NULL,
+    audio bytea,
+    format text,
+    duration_ms integer,
+    sample_rate integer,
+    snapshot pg_snapshot DEFAULT pg_current_snapshot() NOT NULL,
     tags text[] DEFAULT '{}'::text[] NOT NULL,
     hit_count bigint DEFAULT 0 NOT NULL,
     expires_at timestamp with time zone NOT NULL,
@@ -1874,7 +2022,8 @@ CREATE UNLOGGED TABLE clonedb.audio_chunk_cache (
     CONSTRAINT audio_chunk_cache_hit_count_is_not_negative CHECK ((hit_count >= 0)),
     CONSTRAINT audio_chunk_cache_key_is_a_digest CHECK ((octet_length(key) = 32)),
     CONSTRAINT audio_chunk_cache_sample_rate_is_plausible CHECK (((sample_rate >= 8000) AND (sample_rate <= 384000))),
-    CONSTRAINT audio_chunk_cache_tags_are_few CHECK (((cardinality(tags) <= 100) AND (array_position(tags, NULL::text) IS NULL)))
+    CONSTRAINT audio_chunk_cache_tags_are_few CHECK (((cardinality(tags) <= 100) AND (array_position(tags, NULL::text) IS NULL))),
+    CONSTRAINT audio_chunk_cache_value_is_whole CHECK ((num_nulls(audio, format, duration_ms, sample_rate) = ANY (ARRAY[0, 4])))
 )
 WITH (fillfactor='70');
 ALTER TABLE ONLY clonedb.audio_chunk_cache ALTER COLUMN audio SET STORAGE EXTERNAL;
@@ -1909,7 +2058,8 @@ COMMENT ON COLUMN clonedb.audio_chunk_cache.key IS 'SHA-256 of all that determin
 -- Name: COLUMN audio_chunk_cache.audio; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audio_chunk_cache.audio IS 'The sound, 1 byte to 10 MiB, stored as it is.';
+COMMENT ON COLUMN clonedb.audio_chunk_cache.audio IS 'The sound, 1 byte to 10 MiB, stored as it is. NULL, with what describes it: it is known that there
+is none.';
 
 
 --
@@ -1934,10 +2084,10 @@ COMMENT ON COLUMN clonedb.audio_chunk_cache.sample_rate IS 'Samples per second (
 
 
 --
--- Name: COLUMN audio_chunk_cache.generation; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+-- Name: COLUMN audio_chunk_cache.snapshot; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audio_chunk_cache.generation IS 'Of the fill: one that began before an invalidation is not stored after it.';
+COMMENT ON COLUMN clonedb.audio_chunk_cache.snapshot IS 'What had been committed when its making began: a change that is not in it has made it old.';
 
 
 --
@@ -2214,6 +2364,111 @@ COMMENT ON COLUMN clonedb.audit_subjects.created_at IS 'When the row was stored.
 
 
 --
+-- Name: cache_budgets; Type: TABLE; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE TABLE clonedb.cache_budgets (
+    cache text NOT NULL,
+    maximum_entries bigint NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT cache_budgets_cache_is_known CHECK ((cache = ANY (ARRAY['embedding'::text, 'vector_search'::text, 'llm_response'::text, 'audio_chunk'::text]))),
+    CONSTRAINT cache_budgets_maximum_entries_is_plausible CHECK (((maximum_entries >= 0) AND (maximum_entries <= 1000000000)))
+);
+
+
+ALTER TABLE clonedb.cache_budgets OWNER TO clonedb_owner;
+
+--
+-- Name: TABLE cache_budgets; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON TABLE clonedb.cache_budgets IS 'How many entries of everybody a cache may hold.';
+
+
+--
+-- Name: COLUMN cache_budgets.cache; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_budgets.cache IS 'The cache.';
+
+
+--
+-- Name: COLUMN cache_budgets.maximum_entries; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_budgets.maximum_entries IS 'Beyond it entries make room as others are stored, the soonest to expire first. About: the server
+counts rows with a delay of a second.';
+
+
+--
+-- Name: COLUMN cache_budgets.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_budgets.created_at IS 'When the budget was made.';
+
+
+--
+-- Name: COLUMN cache_budgets.updated_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_budgets.updated_at IS 'When it last changed.';
+
+
+--
+-- Name: cache_changes; Type: TABLE; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE UNLOGGED TABLE clonedb.cache_changes (
+    user_id uuid NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    caches text[] NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT cache_changes_caches_are_known CHECK (((caches <@ ARRAY['embedding'::text, 'vector_search'::text, 'llm_response'::text, 'audio_chunk'::text]) AND (cardinality(caches) > 0)))
+);
+
+ALTER TABLE ONLY clonedb.cache_changes FORCE ROW LEVEL SECURITY;
+
+
+ALTER TABLE clonedb.cache_changes OWNER TO clonedb_owner;
+
+--
+-- Name: TABLE cache_changes; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON TABLE clonedb.cache_changes IS 'Changes that have made entries of a user''s caches old. Kept for an hour, then the entries are gone.';
+
+
+--
+-- Name: COLUMN cache_changes.user_id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_changes.user_id IS 'Whose caches; the nil UUID for the shared entries.';
+
+
+--
+-- Name: COLUMN cache_changes.xid; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_changes.xid IS 'The transaction that has made the change.';
+
+
+--
+-- Name: COLUMN cache_changes.caches; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_changes.caches IS 'Which caches: a document is in vector searches and LLM responses, a voice in audio chunks, a user in
+all of them.';
+
+
+--
+-- Name: COLUMN cache_changes.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_changes.created_at IS 'When the transaction began.';
+
+
+--
 -- Name: cache_fill_leases; Type: TABLE; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -2222,11 +2477,11 @@ CREATE UNLOGGED TABLE clonedb.cache_fill_leases (
     cache text NOT NULL,
     key bytea NOT NULL,
     holder uuid NOT NULL,
-    generation bigint DEFAULT 0 NOT NULL,
+    snapshot pg_snapshot DEFAULT pg_current_snapshot() NOT NULL,
     expires_at timestamp with time zone NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT cache_fill_leases_cache_is_known CHECK ((cache = ANY (ARRAY['embedding_cache'::text, 'vector_search_cache'::text, 'llm_response_cache'::text, 'audio_chunk_cache'::text]))),
+    CONSTRAINT cache_fill_leases_cache_is_known CHECK ((cache = ANY (ARRAY['embedding'::text, 'vector_search'::text, 'llm_response'::text, 'audio_chunk'::text]))),
     CONSTRAINT cache_fill_leases_key_is_a_digest CHECK ((octet_length(key) = 32))
 )
 WITH (fillfactor='70');
@@ -2254,7 +2509,7 @@ COMMENT ON COLUMN clonedb.cache_fill_leases.user_id IS 'Whose entry it is; the n
 -- Name: COLUMN cache_fill_leases.cache; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.cache_fill_leases.cache IS 'The table of the cache.';
+COMMENT ON COLUMN clonedb.cache_fill_leases.cache IS 'The cache.';
 
 
 --
@@ -2272,10 +2527,10 @@ COMMENT ON COLUMN clonedb.cache_fill_leases.holder IS 'A random number of the pr
 
 
 --
--- Name: COLUMN cache_fill_leases.generation; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+-- Name: COLUMN cache_fill_leases.snapshot; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.cache_fill_leases.generation IS 'What the entry will be stored with; an invalidation raises it, so that a slow fill is refused.';
+COMMENT ON COLUMN clonedb.cache_fill_leases.snapshot IS 'What the entry will be stored with: what had been committed when the lease was taken.';
 
 
 --
@@ -2297,6 +2552,108 @@ COMMENT ON COLUMN clonedb.cache_fill_leases.created_at IS 'When it was first tak
 --
 
 COMMENT ON COLUMN clonedb.cache_fill_leases.updated_at IS 'When it was last taken or renewed.';
+
+
+--
+-- Name: cache_use; Type: TABLE; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE TABLE clonedb.cache_use (
+    hour timestamp with time zone NOT NULL,
+    cache text NOT NULL,
+    memory_hits bigint DEFAULT 0 NOT NULL,
+    database_hits bigint DEFAULT 0 NOT NULL,
+    stale_hits bigint DEFAULT 0 NOT NULL,
+    misses bigint DEFAULT 0 NOT NULL,
+    fills bigint DEFAULT 0 NOT NULL,
+    failures bigint DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT cache_use_cache_is_known CHECK ((cache = ANY (ARRAY['embedding'::text, 'vector_search'::text, 'llm_response'::text, 'audio_chunk'::text]))),
+    CONSTRAINT cache_use_counts_are_not_negative CHECK ((LEAST(memory_hits, database_hits, stale_hits, misses, fills, failures) >= 0)),
+    CONSTRAINT cache_use_hour_is_whole CHECK ((hour = date_trunc('hour'::text, hour, 'UTC'::text)))
+)
+WITH (fillfactor='50');
+
+
+ALTER TABLE clonedb.cache_use OWNER TO clonedb_owner;
+
+--
+-- Name: TABLE cache_use; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON TABLE clonedb.cache_use IS 'How often the caches were asked, by hour and over all processes, which add theirs every ten seconds.
+What a process that was killed had not added is lost.';
+
+
+--
+-- Name: COLUMN cache_use.hour; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_use.hour IS 'The hour in UTC in which it was added.';
+
+
+--
+-- Name: COLUMN cache_use.cache; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_use.cache IS 'The cache.';
+
+
+--
+-- Name: COLUMN cache_use.memory_hits; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_use.memory_hits IS 'Requests that found a value in their process.';
+
+
+--
+-- Name: COLUMN cache_use.database_hits; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_use.database_hits IS 'Requests that found a value in the table.';
+
+
+--
+-- Name: COLUMN cache_use.stale_hits; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_use.stale_hits IS 'Requests that took a value that had expired a moment ago.';
+
+
+--
+-- Name: COLUMN cache_use.misses; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_use.misses IS 'Requests that found nothing.';
+
+
+--
+-- Name: COLUMN cache_use.fills; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_use.fills IS 'Values that were made.';
+
+
+--
+-- Name: COLUMN cache_use.failures; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_use.failures IS 'Calls to this database on behalf of the cache that failed or took too long.';
+
+
+--
+-- Name: COLUMN cache_use.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_use.created_at IS 'When the hour was first added to.';
+
+
+--
+-- Name: COLUMN cache_use.updated_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_use.updated_at IS 'When it was last added to.';
 
 
 --
@@ -2887,10 +3244,10 @@ COMMENT ON COLUMN clonedb.daily_usage.updated_at IS 'When the day''s last use wa
 CREATE UNLOGGED TABLE clonedb.embedding_cache (
     user_id uuid NOT NULL,
     key bytea NOT NULL,
-    embedding bytea NOT NULL,
+    embedding bytea,
     model text NOT NULL,
-    dimensions integer NOT NULL,
-    generation bigint DEFAULT 0 NOT NULL,
+    dimensions integer,
+    snapshot pg_snapshot DEFAULT pg_current_snapshot() NOT NULL,
     tags text[] DEFAULT '{}'::text[] NOT NULL,
     hit_count bigint DEFAULT 0 NOT NULL,
     expires_at timestamp with time zone NOT NULL,
@@ -2901,7 +3258,8 @@ CREATE UNLOGGED TABLE clonedb.embedding_cache (
     CONSTRAINT embedding_cache_hit_count_is_not_negative CHECK ((hit_count >= 0)),
     CONSTRAINT embedding_cache_key_is_a_digest CHECK ((octet_length(key) = 32)),
     CONSTRAINT embedding_cache_model_is_short CHECK (((char_length(model) >= 1) AND (char_length(model) <= 200))),
-    CONSTRAINT embedding_cache_tags_are_few CHECK (((cardinality(tags) <= 100) AND (array_position(tags, NULL::text) IS NULL)))
+    CONSTRAINT embedding_cache_tags_are_few CHECK (((cardinality(tags) <= 100) AND (array_position(tags, NULL::text) IS NULL))),
+    CONSTRAINT embedding_cache_value_is_whole CHECK ((num_nulls(embedding, dimensions) = ANY (ARRAY[0, 2])))
 )
 WITH (fillfactor='70', toast_tuple_target='8160');
 ALTER TABLE ONLY clonedb.embedding_cache ALTER COLUMN embedding SET STORAGE EXTERNAL;
@@ -2936,7 +3294,8 @@ COMMENT ON COLUMN clonedb.embedding_cache.key IS 'SHA-256 of all that determines
 -- Name: COLUMN embedding_cache.embedding; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.embedding_cache.embedding IS 'The vector: float32 numbers, little-endian; see embedding_to_real().';
+COMMENT ON COLUMN clonedb.embedding_cache.embedding IS 'The vector: float32 numbers, little-endian; see embedding_to_real(). NULL: it is known that there is
+none.';
 
 
 --
@@ -2954,10 +3313,10 @@ COMMENT ON COLUMN clonedb.embedding_cache.dimensions IS 'How many numbers it has
 
 
 --
--- Name: COLUMN embedding_cache.generation; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+-- Name: COLUMN embedding_cache.snapshot; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.embedding_cache.generation IS 'Of the fill: one that began before an invalidation is not stored after it.';
+COMMENT ON COLUMN clonedb.embedding_cache.snapshot IS 'What had been committed when its making began: a change that is not in it has made it old.';
 
 
 --
@@ -3366,9 +3725,9 @@ COMMENT ON COLUMN clonedb.knowledge_documents.deleted_at IS 'When it was deleted
 CREATE UNLOGGED TABLE clonedb.llm_response_cache (
     user_id uuid NOT NULL,
     key bytea NOT NULL,
-    response text NOT NULL,
+    response text,
     provider text NOT NULL,
-    generation bigint DEFAULT 0 NOT NULL,
+    snapshot pg_snapshot DEFAULT pg_current_snapshot() NOT NULL,
     document_ids uuid[] DEFAULT '{}'::uuid[] NOT NULL,
     tags text[] DEFAULT '{}'::text[] NOT NULL,
     hit_count bigint DEFAULT 0 NOT NULL,
@@ -3414,7 +3773,7 @@ COMMENT ON COLUMN clonedb.llm_response_cache.key IS 'SHA-256 of all that determi
 -- Name: COLUMN llm_response_cache.response; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.llm_response_cache.response IS 'The answer, at most 1 MiB.';
+COMMENT ON COLUMN clonedb.llm_response_cache.response IS 'The answer, at most 1 MiB. NULL: it is known that there is none.';
 
 
 --
@@ -3425,10 +3784,10 @@ COMMENT ON COLUMN clonedb.llm_response_cache.provider IS 'The language model tha
 
 
 --
--- Name: COLUMN llm_response_cache.generation; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+-- Name: COLUMN llm_response_cache.snapshot; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.llm_response_cache.generation IS 'Of the fill: one that began before an invalidation is not stored after it.';
+COMMENT ON COLUMN clonedb.llm_response_cache.snapshot IS 'What had been committed when its making began: a change that is not in it has made it old.';
 
 
 --
@@ -3471,6 +3830,127 @@ COMMENT ON COLUMN clonedb.llm_response_cache.created_at IS 'When it was first st
 --
 
 COMMENT ON COLUMN clonedb.llm_response_cache.updated_at IS 'When it was last stored again.';
+
+
+--
+-- Name: object_deletions; Type: TABLE; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE TABLE clonedb.object_deletions (
+    id uuid DEFAULT clonedb.uuid_v7() NOT NULL,
+    object_key text NOT NULL,
+    due_at timestamp with time zone DEFAULT now() NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    last_error text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT object_deletions_attempts_is_not_negative CHECK ((attempts >= 0)),
+    CONSTRAINT object_deletions_id_is_uuid_v7 CHECK (clonedb.is_uuid_v7(id)),
+    CONSTRAINT object_deletions_last_error_is_short CHECK ((char_length(last_error) <= 4000)),
+    CONSTRAINT object_deletions_object_key_is_random CHECK ((object_key ~ '^[0-9a-f]{2}/[0-9a-f]{32}$'::text))
+);
+
+
+ALTER TABLE clonedb.object_deletions OWNER TO clonedb_owner;
+
+--
+-- Name: TABLE object_deletions; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON TABLE clonedb.object_deletions IS 'Objects that no row owns any more and that are still to be deleted in the store. Nothing personal.';
+
+
+--
+-- Name: COLUMN object_deletions.id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.object_deletions.id IS 'UUIDv7, made by the database.';
+
+
+--
+-- Name: COLUMN object_deletions.object_key; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.object_deletions.object_key IS 'Where the object lies in the store.';
+
+
+--
+-- Name: COLUMN object_deletions.due_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.object_deletions.due_at IS 'When it is to be tried next; in the future while a worker is at it, and after a failure.';
+
+
+--
+-- Name: COLUMN object_deletions.attempts; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.object_deletions.attempts IS 'How often it was tried.';
+
+
+--
+-- Name: COLUMN object_deletions.last_error; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.object_deletions.last_error IS 'Why the last attempt failed, as the store says; NULL if none has.';
+
+
+--
+-- Name: COLUMN object_deletions.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.object_deletions.created_at IS 'When the object lost its row.';
+
+
+--
+-- Name: object_uploads; Type: TABLE; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE TABLE clonedb.object_uploads (
+    user_id uuid NOT NULL,
+    object_key text NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT object_uploads_object_key_is_random CHECK ((object_key ~ '^[0-9a-f]{2}/[0-9a-f]{32}$'::text))
+);
+
+ALTER TABLE ONLY clonedb.object_uploads FORCE ROW LEVEL SECURITY;
+
+
+ALTER TABLE clonedb.object_uploads OWNER TO clonedb_owner;
+
+--
+-- Name: TABLE object_uploads; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON TABLE clonedb.object_uploads IS 'Uploads under way: written before the first byte, gone when the object is kept or given up.';
+
+
+--
+-- Name: COLUMN object_uploads.user_id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.object_uploads.user_id IS 'Who uploads; the nil UUID for what everybody may read. No foreign key: the row ends by itself.';
+
+
+--
+-- Name: COLUMN object_uploads.object_key; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.object_uploads.object_key IS 'Where the object will lie in the store.';
+
+
+--
+-- Name: COLUMN object_uploads.expires_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.object_uploads.expires_at IS 'When an upload that was not kept counts as given up, and its key goes to object_deletions.';
+
+
+--
+-- Name: COLUMN object_uploads.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.object_uploads.created_at IS 'When it began.';
 
 
 --
@@ -3812,15 +4292,147 @@ COMMENT ON COLUMN clonedb.session_transitions.to_state IS 'A state that it may g
 
 
 --
+-- Name: stored_objects; Type: TABLE; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE TABLE clonedb.stored_objects (
+    user_id uuid NOT NULL,
+    id uuid DEFAULT clonedb.uuid_v7() NOT NULL,
+    owner_id uuid GENERATED ALWAYS AS (NULLIF(user_id, '00000000-0000-0000-0000-000000000000'::uuid)) STORED,
+    kind text NOT NULL,
+    name text NOT NULL,
+    object_key text NOT NULL,
+    previous_key text,
+    size_bytes bigint NOT NULL,
+    sha256 bytea NOT NULL,
+    content_type text NOT NULL,
+    metadata jsonb DEFAULT '{}'::jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT stored_objects_content_type_is_short CHECK ((((char_length(content_type) >= 1) AND (char_length(content_type) <= 200)) AND (content_type !~ '[[:cntrl:]]'::text))),
+    CONSTRAINT stored_objects_id_is_uuid_v7 CHECK (clonedb.is_uuid_v7(id)),
+    CONSTRAINT stored_objects_kind_is_known CHECK ((kind = ANY (ARRAY['voice_model'::text, 'face_model'::text, 'document'::text]))),
+    CONSTRAINT stored_objects_metadata_is_an_object CHECK ((jsonb_typeof(metadata) = 'object'::text)),
+    CONSTRAINT stored_objects_metadata_is_small CHECK ((octet_length((metadata)::text) <= 65536)),
+    CONSTRAINT stored_objects_name_is_plain CHECK ((((char_length(name) >= 1) AND (char_length(name) <= 200)) AND (name !~ '[/\\[:cntrl:]]'::text) AND (name <> ALL (ARRAY['.'::text, '..'::text])))),
+    CONSTRAINT stored_objects_object_key_is_random CHECK ((object_key ~ '^[0-9a-f]{2}/[0-9a-f]{32}$'::text)),
+    CONSTRAINT stored_objects_sha256_is_a_digest CHECK ((octet_length(sha256) = 32)),
+    CONSTRAINT stored_objects_size_bytes_is_plausible CHECK (((size_bytes >= 0) AND (size_bytes <= '68719476736'::bigint)))
+);
+
+ALTER TABLE ONLY clonedb.stored_objects FORCE ROW LEVEL SECURITY;
+
+
+ALTER TABLE clonedb.stored_objects OWNER TO clonedb_owner;
+
+--
+-- Name: TABLE stored_objects; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON TABLE clonedb.stored_objects IS 'Large objects in the object store: files of voice and face models, and processed documents.';
+
+
+--
+-- Name: COLUMN stored_objects.user_id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.stored_objects.user_id IS 'Whose it is; the nil UUID for what everybody may read.';
+
+
+--
+-- Name: COLUMN stored_objects.id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.stored_objects.id IS 'UUIDv7, made by the database; it stays when the object is replaced.';
+
+
+--
+-- Name: COLUMN stored_objects.owner_id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.stored_objects.owner_id IS 'user_id, or NULL for what everybody may read: what the foreign key needs.';
+
+
+--
+-- Name: COLUMN stored_objects.kind; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.stored_objects.kind IS 'voice_model, face_model or document.';
+
+
+--
+-- Name: COLUMN stored_objects.name; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.stored_objects.name IS 'What the user''s object of this kind is called: 1 to 200 characters, no slash, no control character.';
+
+
+--
+-- Name: COLUMN stored_objects.object_key; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.stored_objects.object_key IS 'Where it lies in the store: random, of one upload, never written twice.';
+
+
+--
+-- Name: COLUMN stored_objects.previous_key; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.stored_objects.previous_key IS 'The key before it was replaced last, which the replacing statement gave to object_deletions.';
+
+
+--
+-- Name: COLUMN stored_objects.size_bytes; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.stored_objects.size_bytes IS 'Its length in bytes, at most 64 GiB.';
+
+
+--
+-- Name: COLUMN stored_objects.sha256; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.stored_objects.sha256 IS 'SHA-256 of its bytes.';
+
+
+--
+-- Name: COLUMN stored_objects.content_type; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.stored_objects.content_type IS 'The media type, such as audio/wav.';
+
+
+--
+-- Name: COLUMN stored_objects.metadata; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.stored_objects.metadata IS 'What else is to be remembered of it, a JSON object of at most 64 KiB.';
+
+
+--
+-- Name: COLUMN stored_objects.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.stored_objects.created_at IS 'When it was first stored.';
+
+
+--
+-- Name: COLUMN stored_objects.updated_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.stored_objects.updated_at IS 'When it was stored or replaced last.';
+
+
+--
 -- Name: vector_search_cache; Type: TABLE; Schema: clonedb; Owner: clonedb_owner
 --
 
 CREATE UNLOGGED TABLE clonedb.vector_search_cache (
     user_id uuid NOT NULL,
     key bytea NOT NULL,
-    results jsonb NOT NULL,
+    results jsonb,
     document_ids uuid[] DEFAULT '{}'::uuid[] NOT NULL,
-    generation bigint DEFAULT 0 NOT NULL,
+    snapshot pg_snapshot DEFAULT pg_current_snapshot() NOT NULL,
     tags text[] DEFAULT '{}'::text[] NOT NULL,
     hit_count bigint DEFAULT 0 NOT NULL,
     expires_at timestamp with time zone NOT NULL,
@@ -3864,7 +4476,7 @@ COMMENT ON COLUMN clonedb.vector_search_cache.key IS 'SHA-256 of all that determ
 -- Name: COLUMN vector_search_cache.results; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.vector_search_cache.results IS 'What the search found, JSON of at most 2 MiB as stored.';
+COMMENT ON COLUMN clonedb.vector_search_cache.results IS 'What the search found, JSON of at most 2 MiB as stored. NULL: it is known that there is nothing.';
 
 
 --
@@ -3875,10 +4487,10 @@ COMMENT ON COLUMN clonedb.vector_search_cache.document_ids IS 'The documents in 
 
 
 --
--- Name: COLUMN vector_search_cache.generation; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+-- Name: COLUMN vector_search_cache.snapshot; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.vector_search_cache.generation IS 'Of the fill: one that began before an invalidation is not stored after it.';
+COMMENT ON COLUMN clonedb.vector_search_cache.snapshot IS 'What had been committed when its making began: a change that is not in it has made it old.';
 
 
 --
@@ -4072,11 +4684,35 @@ ALTER TABLE ONLY clonedb.audit_subjects
 
 
 --
+-- Name: cache_budgets cache_budgets_pkey; Type: CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE ONLY clonedb.cache_budgets
+    ADD CONSTRAINT cache_budgets_pkey PRIMARY KEY (cache);
+
+
+--
+-- Name: cache_changes cache_changes_pkey; Type: CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE ONLY clonedb.cache_changes
+    ADD CONSTRAINT cache_changes_pkey PRIMARY KEY (user_id, xid);
+
+
+--
 -- Name: cache_fill_leases cache_fill_leases_pkey; Type: CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
 --
 
 ALTER TABLE ONLY clonedb.cache_fill_leases
     ADD CONSTRAINT cache_fill_leases_pkey PRIMARY KEY (user_id, cache, key);
+
+
+--
+-- Name: cache_use cache_use_pkey; Type: CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE ONLY clonedb.cache_use
+    ADD CONSTRAINT cache_use_pkey PRIMARY KEY (hour, cache);
 
 
 --
@@ -4160,6 +4796,22 @@ ALTER TABLE ONLY clonedb.llm_response_cache
 
 
 --
+-- Name: object_deletions object_deletions_pkey; Type: CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE ONLY clonedb.object_deletions
+    ADD CONSTRAINT object_deletions_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: object_uploads object_uploads_pkey; Type: CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE ONLY clonedb.object_uploads
+    ADD CONSTRAINT object_uploads_pkey PRIMARY KEY (user_id, object_key);
+
+
+--
 -- Name: rate_limit_buckets rate_limit_buckets_pkey; Type: CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -4197,6 +4849,22 @@ ALTER TABLE ONLY clonedb.rate_limits
 
 ALTER TABLE ONLY clonedb.session_transitions
     ADD CONSTRAINT session_transitions_pkey PRIMARY KEY (from_state, to_state);
+
+
+--
+-- Name: stored_objects stored_objects_name_is_unique; Type: CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE ONLY clonedb.stored_objects
+    ADD CONSTRAINT stored_objects_name_is_unique UNIQUE (user_id, kind, name);
+
+
+--
+-- Name: stored_objects stored_objects_pkey; Type: CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE ONLY clonedb.stored_objects
+    ADD CONSTRAINT stored_objects_pkey PRIMARY KEY (user_id, id);
 
 
 --
@@ -4327,6 +4995,20 @@ CREATE INDEX audit_subjects_entry ON clonedb.audit_subjects USING btree (id);
 --
 
 COMMENT ON INDEX clonedb.audit_subjects_entry IS 'Details of entries across users, and by age, to purge them with their month.';
+
+
+--
+-- Name: cache_changes_age; Type: INDEX; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE INDEX cache_changes_age ON clonedb.cache_changes USING btree (created_at);
+
+
+--
+-- Name: INDEX cache_changes_age; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON INDEX clonedb.cache_changes_age IS 'Changes by age, to purge them.';
 
 
 --
@@ -4624,6 +5306,48 @@ COMMENT ON INDEX clonedb.llm_response_cache_expiry IS 'Entries by expiry, to pur
 
 
 --
+-- Name: object_deletions_due; Type: INDEX; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE INDEX object_deletions_due ON clonedb.object_deletions USING btree (due_at, id);
+
+
+--
+-- Name: INDEX object_deletions_due; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON INDEX clonedb.object_deletions_due IS 'What is to be deleted next.';
+
+
+--
+-- Name: object_uploads_expiry; Type: INDEX; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE INDEX object_uploads_expiry ON clonedb.object_uploads USING btree (expires_at);
+
+
+--
+-- Name: INDEX object_uploads_expiry; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON INDEX clonedb.object_uploads_expiry IS 'Uploads that were given up, oldest first.';
+
+
+--
+-- Name: object_uploads_key; Type: INDEX; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE INDEX object_uploads_key ON clonedb.object_uploads USING btree (object_key);
+
+
+--
+-- Name: INDEX object_uploads_key; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON INDEX clonedb.object_uploads_key IS 'Whether an object in the store is in use.';
+
+
+--
 -- Name: rate_limit_receipts_taken; Type: INDEX; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -4649,6 +5373,48 @@ CREATE INDEX rate_limits_window ON clonedb.rate_limits USING btree (window_start
 --
 
 COMMENT ON INDEX clonedb.rate_limits_window IS 'Windows by age, to purge them.';
+
+
+--
+-- Name: stored_objects_key; Type: INDEX; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE INDEX stored_objects_key ON clonedb.stored_objects USING btree (object_key);
+
+
+--
+-- Name: INDEX stored_objects_key; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON INDEX clonedb.stored_objects_key IS 'Whether an object in the store is in use. Not unique: that would tell others which keys exist.';
+
+
+--
+-- Name: stored_objects_newest; Type: INDEX; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE INDEX stored_objects_newest ON clonedb.stored_objects USING btree (user_id, created_at DESC, id DESC);
+
+
+--
+-- Name: INDEX stored_objects_newest; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON INDEX clonedb.stored_objects_newest IS 'Pages of a user''s objects, newest first.';
+
+
+--
+-- Name: stored_objects_owner; Type: INDEX; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE INDEX stored_objects_owner ON clonedb.stored_objects USING btree (owner_id);
+
+
+--
+-- Name: INDEX stored_objects_owner; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON INDEX clonedb.stored_objects_owner IS 'Objects of a user who is to be deleted.';
 
 
 --
@@ -4836,6 +5602,14 @@ ALTER TABLE ONLY clonedb.rate_limits
 
 
 --
+-- Name: stored_objects stored_objects_owner_exists; Type: FK CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE ONLY clonedb.stored_objects
+    ADD CONSTRAINT stored_objects_owner_exists FOREIGN KEY (owner_id) REFERENCES clonedb.users(id) ON DELETE RESTRICT;
+
+
+--
 -- Name: voice_models voice_models_user_exists; Type: FK CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -4860,6 +5634,12 @@ ALTER TABLE clonedb.audit_logs ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE clonedb.audit_subjects ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: cache_changes; Type: ROW SECURITY; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE clonedb.cache_changes ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: cache_fill_leases; Type: ROW SECURITY; Schema: clonedb; Owner: clonedb_owner
@@ -4916,6 +5696,13 @@ CREATE POLICY every_row ON clonedb.audit_logs TO clonedb_owner, clonedb_worker, 
 --
 
 CREATE POLICY every_row ON clonedb.audit_subjects TO clonedb_owner, clonedb_worker, clonedb_dba USING (true) WITH CHECK (true);
+
+
+--
+-- Name: cache_changes every_row; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY every_row ON clonedb.cache_changes TO clonedb_owner, clonedb_worker, clonedb_dba USING (true) WITH CHECK (true);
 
 
 --
@@ -4982,6 +5769,13 @@ CREATE POLICY every_row ON clonedb.llm_response_cache TO clonedb_owner, clonedb_
 
 
 --
+-- Name: object_uploads every_row; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY every_row ON clonedb.object_uploads TO clonedb_owner, clonedb_worker, clonedb_dba USING (true) WITH CHECK (true);
+
+
+--
 -- Name: rate_limit_buckets every_row; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -5000,6 +5794,13 @@ CREATE POLICY every_row ON clonedb.rate_limit_receipts TO clonedb_owner, clonedb
 --
 
 CREATE POLICY every_row ON clonedb.rate_limits TO clonedb_owner, clonedb_worker, clonedb_dba USING (true) WITH CHECK (true);
+
+
+--
+-- Name: stored_objects every_row; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY every_row ON clonedb.stored_objects TO clonedb_owner, clonedb_worker, clonedb_dba USING (true) WITH CHECK (true);
 
 
 --
@@ -5042,6 +5843,13 @@ CREATE POLICY every_row_to_read ON clonedb.audit_logs FOR SELECT TO clonedb_read
 --
 
 CREATE POLICY every_row_to_read ON clonedb.audit_subjects FOR SELECT TO clonedb_readonly, clonedb_backup USING (true);
+
+
+--
+-- Name: cache_changes every_row_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY every_row_to_read ON clonedb.cache_changes FOR SELECT TO clonedb_readonly, clonedb_backup USING (true);
 
 
 --
@@ -5108,6 +5916,13 @@ CREATE POLICY every_row_to_read ON clonedb.llm_response_cache FOR SELECT TO clon
 
 
 --
+-- Name: object_uploads every_row_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY every_row_to_read ON clonedb.object_uploads FOR SELECT TO clonedb_readonly, clonedb_backup USING (true);
+
+
+--
 -- Name: rate_limit_buckets every_row_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -5126,6 +5941,13 @@ CREATE POLICY every_row_to_read ON clonedb.rate_limit_receipts FOR SELECT TO clo
 --
 
 CREATE POLICY every_row_to_read ON clonedb.rate_limits FOR SELECT TO clonedb_readonly, clonedb_backup USING (true);
+
+
+--
+-- Name: stored_objects every_row_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY every_row_to_read ON clonedb.stored_objects FOR SELECT TO clonedb_readonly, clonedb_backup USING (true);
 
 
 --
@@ -5168,6 +5990,12 @@ ALTER TABLE clonedb.knowledge_documents ENABLE ROW LEVEL SECURITY;
 ALTER TABLE clonedb.llm_response_cache ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: object_uploads; Type: ROW SECURITY; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE clonedb.object_uploads ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: audit_logs own_or_unknown_to_append; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -5186,6 +6014,13 @@ CREATE POLICY own_rows ON clonedb.audio_chunk_cache TO clonedb_app USING ((user_
 --
 
 CREATE POLICY own_rows ON clonedb.audit_subjects TO clonedb_app USING ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id))) WITH CHECK ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id)));
+
+
+--
+-- Name: cache_changes own_rows; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY own_rows ON clonedb.cache_changes TO clonedb_app USING ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id))) WITH CHECK ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id)));
 
 
 --
@@ -5252,6 +6087,13 @@ CREATE POLICY own_rows ON clonedb.llm_response_cache TO clonedb_app USING ((user
 
 
 --
+-- Name: object_uploads own_rows; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY own_rows ON clonedb.object_uploads TO clonedb_app USING ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id))) WITH CHECK ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id)));
+
+
+--
 -- Name: rate_limit_buckets own_rows; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -5270,6 +6112,13 @@ CREATE POLICY own_rows ON clonedb.rate_limit_receipts TO clonedb_app USING ((use
 --
 
 CREATE POLICY own_rows ON clonedb.rate_limits TO clonedb_app USING ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id))) WITH CHECK ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id)));
+
+
+--
+-- Name: stored_objects own_rows; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY own_rows ON clonedb.stored_objects TO clonedb_app USING ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id))) WITH CHECK ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id)));
 
 
 --
@@ -5333,6 +6182,13 @@ CREATE POLICY shared_rows_to_read ON clonedb.audio_chunk_cache FOR SELECT TO clo
 
 
 --
+-- Name: cache_changes shared_rows_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY shared_rows_to_read ON clonedb.cache_changes FOR SELECT TO clonedb_app USING ((user_id = '00000000-0000-0000-0000-000000000000'::uuid));
+
+
+--
 -- Name: embedding_cache shared_rows_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -5347,11 +6203,24 @@ CREATE POLICY shared_rows_to_read ON clonedb.llm_response_cache FOR SELECT TO cl
 
 
 --
+-- Name: stored_objects shared_rows_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY shared_rows_to_read ON clonedb.stored_objects FOR SELECT TO clonedb_app USING ((user_id = '00000000-0000-0000-0000-000000000000'::uuid));
+
+
+--
 -- Name: vector_search_cache shared_rows_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
 --
 
 CREATE POLICY shared_rows_to_read ON clonedb.vector_search_cache FOR SELECT TO clonedb_app USING ((user_id = '00000000-0000-0000-0000-000000000000'::uuid));
 
+
+--
+-- Name: stored_objects; Type: ROW SECURITY; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE clonedb.stored_objects ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: users; Type: ROW SECURITY; Schema: clonedb; Owner: clonedb_owner
@@ -5391,6 +6260,26 @@ GRANT ALL ON FUNCTION clonedb.audit_months_ahead() TO clonedb_app;
 GRANT ALL ON FUNCTION clonedb.audit_months_ahead() TO clonedb_worker;
 GRANT ALL ON FUNCTION clonedb.audit_months_ahead() TO clonedb_readonly;
 GRANT ALL ON FUNCTION clonedb.audit_months_ahead() TO clonedb_dba;
+
+
+--
+-- Name: FUNCTION cache_initials(p_caches text[]); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+REVOKE ALL ON FUNCTION clonedb.cache_initials(p_caches text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION clonedb.cache_initials(p_caches text[]) TO clonedb_app;
+GRANT ALL ON FUNCTION clonedb.cache_initials(p_caches text[]) TO clonedb_worker;
+GRANT ALL ON FUNCTION clonedb.cache_initials(p_caches text[]) TO clonedb_dba;
+
+
+--
+-- Name: FUNCTION cache_notice(p_user_id uuid, p_caches text[]); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+REVOKE ALL ON FUNCTION clonedb.cache_notice(p_user_id uuid, p_caches text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION clonedb.cache_notice(p_user_id uuid, p_caches text[]) TO clonedb_app;
+GRANT ALL ON FUNCTION clonedb.cache_notice(p_user_id uuid, p_caches text[]) TO clonedb_worker;
+GRANT ALL ON FUNCTION clonedb.cache_notice(p_user_id uuid, p_caches text[]) TO clonedb_dba;
 
 
 --
@@ -5776,6 +6665,16 @@ GRANT ALL ON FUNCTION clonedb.tokens_at(p_tokens double precision, p_refilled_at
 
 
 --
+-- Name: FUNCTION trim_caches(p_limit bigint); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+REVOKE ALL ON FUNCTION clonedb.trim_caches(p_limit bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION clonedb.trim_caches(p_limit bigint) TO clonedb_app;
+GRANT ALL ON FUNCTION clonedb.trim_caches(p_limit bigint) TO clonedb_worker;
+GRANT ALL ON FUNCTION clonedb.trim_caches(p_limit bigint) TO clonedb_dba;
+
+
+--
 -- Name: FUNCTION turn_months_ahead(); Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -5825,10 +6724,10 @@ GRANT SELECT(user_id) ON TABLE clonedb.audio_chunk_cache TO clonedb_readonly;
 
 
 --
--- Name: COLUMN audio_chunk_cache.generation; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+-- Name: COLUMN audio_chunk_cache.snapshot; Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
-GRANT SELECT(generation) ON TABLE clonedb.audio_chunk_cache TO clonedb_readonly;
+GRANT SELECT(snapshot) ON TABLE clonedb.audio_chunk_cache TO clonedb_readonly;
 
 
 --
@@ -5939,6 +6838,28 @@ GRANT SELECT,DELETE ON TABLE clonedb.audit_subjects TO clonedb_dba;
 
 
 --
+-- Name: TABLE cache_budgets; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT ON TABLE clonedb.cache_budgets TO clonedb_app;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.cache_budgets TO clonedb_worker;
+GRANT SELECT ON TABLE clonedb.cache_budgets TO clonedb_readonly;
+GRANT SELECT ON TABLE clonedb.cache_budgets TO clonedb_backup;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.cache_budgets TO clonedb_dba;
+
+
+--
+-- Name: TABLE cache_changes; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT ON TABLE clonedb.cache_changes TO clonedb_backup;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.cache_changes TO clonedb_app;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.cache_changes TO clonedb_worker;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.cache_changes TO clonedb_dba;
+GRANT SELECT ON TABLE clonedb.cache_changes TO clonedb_readonly;
+
+
+--
 -- Name: TABLE cache_fill_leases; Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -5963,10 +6884,10 @@ GRANT SELECT(cache) ON TABLE clonedb.cache_fill_leases TO clonedb_readonly;
 
 
 --
--- Name: COLUMN cache_fill_leases.generation; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+-- Name: COLUMN cache_fill_leases.snapshot; Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
-GRANT SELECT(generation) ON TABLE clonedb.cache_fill_leases TO clonedb_readonly;
+GRANT SELECT(snapshot) ON TABLE clonedb.cache_fill_leases TO clonedb_readonly;
 
 
 --
@@ -5988,6 +6909,17 @@ GRANT SELECT(created_at) ON TABLE clonedb.cache_fill_leases TO clonedb_readonly;
 --
 
 GRANT SELECT(updated_at) ON TABLE clonedb.cache_fill_leases TO clonedb_readonly;
+
+
+--
+-- Name: TABLE cache_use; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT,INSERT,UPDATE ON TABLE clonedb.cache_use TO clonedb_app;
+GRANT SELECT ON TABLE clonedb.cache_use TO clonedb_readonly;
+GRANT SELECT ON TABLE clonedb.cache_use TO clonedb_backup;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.cache_use TO clonedb_worker;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.cache_use TO clonedb_dba;
 
 
 --
@@ -6190,10 +7122,10 @@ GRANT SELECT(user_id) ON TABLE clonedb.embedding_cache TO clonedb_readonly;
 
 
 --
--- Name: COLUMN embedding_cache.generation; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+-- Name: COLUMN embedding_cache.snapshot; Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
-GRANT SELECT(generation) ON TABLE clonedb.embedding_cache TO clonedb_readonly;
+GRANT SELECT(snapshot) ON TABLE clonedb.embedding_cache TO clonedb_readonly;
 
 
 --
@@ -6430,10 +7362,10 @@ GRANT SELECT(user_id) ON TABLE clonedb.llm_response_cache TO clonedb_readonly;
 
 
 --
--- Name: COLUMN llm_response_cache.generation; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+-- Name: COLUMN llm_response_cache.snapshot; Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
-GRANT SELECT(generation) ON TABLE clonedb.llm_response_cache TO clonedb_readonly;
+GRANT SELECT(snapshot) ON TABLE clonedb.llm_response_cache TO clonedb_readonly;
 
 
 --
@@ -6462,6 +7394,82 @@ GRANT SELECT(created_at) ON TABLE clonedb.llm_response_cache TO clonedb_readonly
 --
 
 GRANT SELECT(updated_at) ON TABLE clonedb.llm_response_cache TO clonedb_readonly;
+
+
+--
+-- Name: TABLE object_deletions; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.object_deletions TO clonedb_worker;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.object_deletions TO clonedb_dba;
+GRANT SELECT ON TABLE clonedb.object_deletions TO clonedb_backup;
+
+
+--
+-- Name: COLUMN object_deletions.id; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT(id) ON TABLE clonedb.object_deletions TO clonedb_readonly;
+
+
+--
+-- Name: COLUMN object_deletions.object_key; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT INSERT(object_key) ON TABLE clonedb.object_deletions TO clonedb_app;
+
+
+--
+-- Name: COLUMN object_deletions.due_at; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT INSERT(due_at) ON TABLE clonedb.object_deletions TO clonedb_app;
+GRANT SELECT(due_at) ON TABLE clonedb.object_deletions TO clonedb_readonly;
+
+
+--
+-- Name: COLUMN object_deletions.attempts; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT(attempts) ON TABLE clonedb.object_deletions TO clonedb_readonly;
+
+
+--
+-- Name: COLUMN object_deletions.created_at; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT(created_at) ON TABLE clonedb.object_deletions TO clonedb_readonly;
+
+
+--
+-- Name: TABLE object_uploads; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT ON TABLE clonedb.object_uploads TO clonedb_backup;
+GRANT SELECT,INSERT,DELETE ON TABLE clonedb.object_uploads TO clonedb_app;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.object_uploads TO clonedb_worker;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.object_uploads TO clonedb_dba;
+
+
+--
+-- Name: COLUMN object_uploads.user_id; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT(user_id) ON TABLE clonedb.object_uploads TO clonedb_readonly;
+
+
+--
+-- Name: COLUMN object_uploads.expires_at; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT(expires_at) ON TABLE clonedb.object_uploads TO clonedb_readonly;
+
+
+--
+-- Name: COLUMN object_uploads.created_at; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT(created_at) ON TABLE clonedb.object_uploads TO clonedb_readonly;
 
 
 --
@@ -6552,6 +7560,58 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.session_transitions TO cloned
 
 
 --
+-- Name: TABLE stored_objects; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT ON TABLE clonedb.stored_objects TO clonedb_backup;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.stored_objects TO clonedb_app;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.stored_objects TO clonedb_worker;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.stored_objects TO clonedb_dba;
+
+
+--
+-- Name: COLUMN stored_objects.user_id; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT(user_id) ON TABLE clonedb.stored_objects TO clonedb_readonly;
+
+
+--
+-- Name: COLUMN stored_objects.id; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT(id) ON TABLE clonedb.stored_objects TO clonedb_readonly;
+
+
+--
+-- Name: COLUMN stored_objects.kind; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT(kind) ON TABLE clonedb.stored_objects TO clonedb_readonly;
+
+
+--
+-- Name: COLUMN stored_objects.size_bytes; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT(size_bytes) ON TABLE clonedb.stored_objects TO clonedb_readonly;
+
+
+--
+-- Name: COLUMN stored_objects.created_at; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT(created_at) ON TABLE clonedb.stored_objects TO clonedb_readonly;
+
+
+--
+-- Name: COLUMN stored_objects.updated_at; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT(updated_at) ON TABLE clonedb.stored_objects TO clonedb_readonly;
+
+
+--
 -- Name: TABLE vector_search_cache; Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -6569,10 +7629,10 @@ GRANT SELECT(user_id) ON TABLE clonedb.vector_search_cache TO clonedb_readonly;
 
 
 --
--- Name: COLUMN vector_search_cache.generation; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+-- Name: COLUMN vector_search_cache.snapshot; Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
-GRANT SELECT(generation) ON TABLE clonedb.vector_search_cache TO clonedb_readonly;
+GRANT SELECT(snapshot) ON TABLE clonedb.vector_search_cache TO clonedb_readonly;
 
 
 --

@@ -63,10 +63,10 @@ TO clonedb_app, clonedb_worker, clonedb_dba;
 CREATE UNLOGGED TABLE clonedb.embedding_cache (
     user_id uuid NOT NULL,
     key bytea NOT NULL,
-    embedding bytea NOT NULL,
+    embedding bytea,
     model text NOT NULL,
-    dimensions integer NOT NULL,
-    generation bigint NOT NULL DEFAULT 0,
+    dimensions integer,
+    snapshot pg_snapshot NOT NULL DEFAULT pg_current_snapshot(),
     tags text[] NOT NULL DEFAULT '{}',
     hit_count bigint NOT NULL DEFAULT 0,
     expires_at timestamptz NOT NULL,
@@ -78,6 +78,9 @@ CREATE UNLOGGED TABLE clonedb.embedding_cache (
     CONSTRAINT embedding_cache_dimensions_are_plausible CHECK (dimensions BETWEEN 1 AND 4096),
     CONSTRAINT embedding_cache_embedding_is_whole CHECK (
         octet_length(embedding) = 4 * dimensions
+    ),
+    CONSTRAINT embedding_cache_value_is_whole CHECK (
+        num_nulls(embedding, dimensions) IN (0, 2)
     ),
     CONSTRAINT embedding_cache_model_is_short CHECK (char_length(model) BETWEEN 1 AND 200),
     CONSTRAINT embedding_cache_tags_are_few CHECK (
@@ -96,11 +99,12 @@ COMMENT ON COLUMN clonedb.embedding_cache.user_id IS
 'Whose it is; the nil UUID for what everybody may read.';
 COMMENT ON COLUMN clonedb.embedding_cache.key IS 'SHA-256 of all that determines the value.';
 COMMENT ON COLUMN clonedb.embedding_cache.embedding IS
-'The vector: float32 numbers, little-endian; see embedding_to_real().';
+'The vector: float32 numbers, little-endian; see embedding_to_real(). NULL: it is known that there is
+none.';
 COMMENT ON COLUMN clonedb.embedding_cache.model IS 'The model that made it.';
 COMMENT ON COLUMN clonedb.embedding_cache.dimensions IS 'How many numbers it has, 1 to 4,096.';
-COMMENT ON COLUMN clonedb.embedding_cache.generation IS
-'Of the fill: one that began before an invalidation is not stored after it.';
+COMMENT ON COLUMN clonedb.embedding_cache.snapshot IS
+'What had been committed when its making began: a change that is not in it has made it old.';
 COMMENT ON COLUMN clonedb.embedding_cache.tags IS 'Words that entries are dropped by, at most 100.';
 COMMENT ON COLUMN clonedb.embedding_cache.hit_count IS
 'How often it was used; counted in batches, so a crash loses some.';
@@ -115,9 +119,9 @@ COMMENT ON INDEX clonedb.embedding_cache_expiry IS 'Entries by expiry, to purge 
 CREATE UNLOGGED TABLE clonedb.vector_search_cache (
     user_id uuid NOT NULL,
     key bytea NOT NULL,
-    results jsonb NOT NULL,
+    results jsonb,
     document_ids uuid[] NOT NULL DEFAULT '{}',
-    generation bigint NOT NULL DEFAULT 0,
+    snapshot pg_snapshot NOT NULL DEFAULT pg_current_snapshot(),
     tags text[] NOT NULL DEFAULT '{}',
     hit_count bigint NOT NULL DEFAULT 0,
     expires_at timestamptz NOT NULL,
@@ -143,11 +147,11 @@ COMMENT ON COLUMN clonedb.vector_search_cache.user_id IS
 'Whose it is; the nil UUID for what everybody may read.';
 COMMENT ON COLUMN clonedb.vector_search_cache.key IS 'SHA-256 of all that determines the value.';
 COMMENT ON COLUMN clonedb.vector_search_cache.results IS
-'What the search found, JSON of at most 2 MiB as stored.';
+'What the search found, JSON of at most 2 MiB as stored. NULL: it is known that there is nothing.';
 COMMENT ON COLUMN clonedb.vector_search_cache.document_ids IS
 'The documents in it, so that a changed one drops it.';
-COMMENT ON COLUMN clonedb.vector_search_cache.generation IS
-'Of the fill: one that began before an invalidation is not stored after it.';
+COMMENT ON COLUMN clonedb.vector_search_cache.snapshot IS
+'What had been committed when its making began: a change that is not in it has made it old.';
 COMMENT ON COLUMN clonedb.vector_search_cache.tags IS
 'Words that entries are dropped by, at most 100.';
 COMMENT ON COLUMN clonedb.vector_search_cache.hit_count IS
@@ -163,9 +167,9 @@ COMMENT ON INDEX clonedb.vector_search_cache_expiry IS 'Entries by expiry, to pu
 CREATE UNLOGGED TABLE clonedb.llm_response_cache (
     user_id uuid NOT NULL,
     key bytea NOT NULL,
-    response text NOT NULL,
+    response text,
     provider text NOT NULL,
-    generation bigint NOT NULL DEFAULT 0,
+    snapshot pg_snapshot NOT NULL DEFAULT pg_current_snapshot(),
     document_ids uuid[] NOT NULL DEFAULT '{}',
     tags text[] NOT NULL DEFAULT '{}',
     hit_count bigint NOT NULL DEFAULT 0,
@@ -195,10 +199,10 @@ COMMENT ON TABLE clonedb.llm_response_cache IS 'Answers of language models.';
 COMMENT ON COLUMN clonedb.llm_response_cache.user_id IS
 'Whose it is; the nil UUID for what everybody may read.';
 COMMENT ON COLUMN clonedb.llm_response_cache.key IS 'SHA-256 of all that determines the value.';
-COMMENT ON COLUMN clonedb.llm_response_cache.response IS 'The answer, at most 1 MiB.';
+COMMENT ON COLUMN clonedb.llm_response_cache.response IS 'The answer, at most 1 MiB. NULL: it is known that there is none.';
 COMMENT ON COLUMN clonedb.llm_response_cache.provider IS 'The language model that gave it.';
-COMMENT ON COLUMN clonedb.llm_response_cache.generation IS
-'Of the fill: one that began before an invalidation is not stored after it.';
+COMMENT ON COLUMN clonedb.llm_response_cache.snapshot IS
+'What had been committed when its making began: a change that is not in it has made it old.';
 COMMENT ON COLUMN clonedb.llm_response_cache.document_ids IS
 'The documents that the answer was made from, so that a changed one drops it.';
 COMMENT ON COLUMN clonedb.llm_response_cache.tags IS
@@ -216,11 +220,11 @@ COMMENT ON INDEX clonedb.llm_response_cache_expiry IS 'Entries by expiry, to pur
 CREATE UNLOGGED TABLE clonedb.audio_chunk_cache (
     user_id uuid NOT NULL,
     key bytea NOT NULL,
-    audio bytea NOT NULL,
-    format text NOT NULL,
-    duration_ms integer NOT NULL,
-    sample_rate integer NOT NULL,
-    generation bigint NOT NULL DEFAULT 0,
+    audio bytea,
+    format text,
+    duration_ms integer,
+    sample_rate integer,
+    snapshot pg_snapshot NOT NULL DEFAULT pg_current_snapshot(),
     tags text[] NOT NULL DEFAULT '{}',
     hit_count bigint NOT NULL DEFAULT 0,
     expires_at timestamptz NOT NULL,
@@ -228,6 +232,9 @@ CREATE UNLOGGED TABLE clonedb.audio_chunk_cache (
     updated_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT audio_chunk_cache_pkey PRIMARY KEY (user_id, key),
     CONSTRAINT audio_chunk_cache_key_is_a_digest CHECK (octet_length(key) = 32),
+    CONSTRAINT audio_chunk_cache_value_is_whole CHECK (
+        num_nulls(audio, format, duration_ms, sample_rate) IN (0, 4)
+    ),
     CONSTRAINT audio_chunk_cache_audio_is_small CHECK (
         octet_length(audio) BETWEEN 1 AND 10485760
     ),
@@ -253,13 +260,14 @@ COMMENT ON COLUMN clonedb.audio_chunk_cache.user_id IS
 'Whose it is; the nil UUID for what everybody may read.';
 COMMENT ON COLUMN clonedb.audio_chunk_cache.key IS 'SHA-256 of all that determines the value.';
 COMMENT ON COLUMN clonedb.audio_chunk_cache.audio IS
-'The sound, 1 byte to 10 MiB, stored as it is.';
+'The sound, 1 byte to 10 MiB, stored as it is. NULL, with what describes it: it is known that there
+is none.';
 COMMENT ON COLUMN clonedb.audio_chunk_cache.format IS
 'pcm, wav, flac, mp3, aac, ogg, opus or webm.';
 COMMENT ON COLUMN clonedb.audio_chunk_cache.duration_ms IS 'How long it plays, in milliseconds.';
 COMMENT ON COLUMN clonedb.audio_chunk_cache.sample_rate IS 'Samples per second (Hz).';
-COMMENT ON COLUMN clonedb.audio_chunk_cache.generation IS
-'Of the fill: one that began before an invalidation is not stored after it.';
+COMMENT ON COLUMN clonedb.audio_chunk_cache.snapshot IS
+'What had been committed when its making began: a change that is not in it has made it old.';
 COMMENT ON COLUMN clonedb.audio_chunk_cache.tags IS
 'Words that entries are dropped by, at most 100.';
 COMMENT ON COLUMN clonedb.audio_chunk_cache.hit_count IS
@@ -288,14 +296,14 @@ clonedb.llm_response_cache,
 clonedb.audio_chunk_cache
 TO clonedb_app, clonedb_worker, clonedb_dba;
 
-GRANT SELECT (user_id, generation, hit_count, expires_at, created_at, updated_at)
+GRANT SELECT (user_id, snapshot, hit_count, expires_at, created_at, updated_at)
 ON clonedb.embedding_cache TO clonedb_readonly;
 
-GRANT SELECT (user_id, generation, hit_count, expires_at, created_at, updated_at)
+GRANT SELECT (user_id, snapshot, hit_count, expires_at, created_at, updated_at)
 ON clonedb.vector_search_cache TO clonedb_readonly;
 
-GRANT SELECT (user_id, generation, hit_count, expires_at, created_at, updated_at)
+GRANT SELECT (user_id, snapshot, hit_count, expires_at, created_at, updated_at)
 ON clonedb.llm_response_cache TO clonedb_readonly;
 
-GRANT SELECT (user_id, generation, hit_count, expires_at, created_at, updated_at)
+GRANT SELECT (user_id, snapshot, hit_count, expires_at, created_at, updated_at)
 ON clonedb.audio_chunk_cache TO clonedb_readonly;

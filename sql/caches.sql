@@ -2,6 +2,14 @@
 --
 -- Each query covers one user in their own scope, and everybody for the worker login without it.
 
+-- name: find_budgets()
+-- How many entries of everybody each cache may hold.
+SELECT
+    b.cache,
+    b.maximum_entries
+FROM clonedb.cache_budgets AS b
+ORDER BY b.cache;
+
 -- name: invalidate_all(user_id)^
 -- Drops every entry of the four caches and counts them.
 -- lane: pool
@@ -9,25 +17,25 @@ WITH dropped_embedding_cache AS (
     DELETE FROM clonedb.embedding_cache AS c
     WHERE true
         AND c.user_id = :user_id::uuid  -- filter: user
-    RETURNING c.user_id
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(c.user_id, ARRAY['embedding']))
 ),
 dropped_vector_search_cache AS (
     DELETE FROM clonedb.vector_search_cache AS c
     WHERE true
         AND c.user_id = :user_id::uuid  -- filter: user
-    RETURNING c.user_id
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(c.user_id, ARRAY['vector_search']))
 ),
 dropped_llm_response_cache AS (
     DELETE FROM clonedb.llm_response_cache AS c
     WHERE true
         AND c.user_id = :user_id::uuid  -- filter: user
-    RETURNING c.user_id
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(c.user_id, ARRAY['llm_response']))
 ),
 dropped_audio_chunk_cache AS (
     DELETE FROM clonedb.audio_chunk_cache AS c
     WHERE true
         AND c.user_id = :user_id::uuid  -- filter: user
-    RETURNING c.user_id
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(c.user_id, ARRAY['audio_chunk']))
 )
 SELECT
     (SELECT count(*) FROM dropped_embedding_cache) AS embedding,
@@ -42,13 +50,13 @@ WITH dropped_vector_search_cache AS (
     DELETE FROM clonedb.vector_search_cache AS c
     WHERE :document_id::uuid = ANY(c.document_ids)
         AND c.user_id = :user_id::uuid  -- filter: user
-    RETURNING c.user_id
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(c.user_id, ARRAY['vector_search']))
 ),
 dropped_llm_response_cache AS (
     DELETE FROM clonedb.llm_response_cache AS c
     WHERE :document_id::uuid = ANY(c.document_ids)
         AND c.user_id = :user_id::uuid  -- filter: user
-    RETURNING c.user_id
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(c.user_id, ARRAY['llm_response']))
 )
 SELECT
     0::bigint AS embedding,
@@ -63,31 +71,97 @@ WITH dropped_embedding_cache AS (
     DELETE FROM clonedb.embedding_cache AS c
     WHERE :tag::text = ANY(c.tags)
         AND c.user_id = :user_id::uuid  -- filter: user
-    RETURNING c.user_id
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(c.user_id, ARRAY['embedding']))
 ),
 dropped_vector_search_cache AS (
     DELETE FROM clonedb.vector_search_cache AS c
     WHERE :tag::text = ANY(c.tags)
         AND c.user_id = :user_id::uuid  -- filter: user
-    RETURNING c.user_id
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(c.user_id, ARRAY['vector_search']))
 ),
 dropped_llm_response_cache AS (
     DELETE FROM clonedb.llm_response_cache AS c
     WHERE :tag::text = ANY(c.tags)
         AND c.user_id = :user_id::uuid  -- filter: user
-    RETURNING c.user_id
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(c.user_id, ARRAY['llm_response']))
 ),
 dropped_audio_chunk_cache AS (
     DELETE FROM clonedb.audio_chunk_cache AS c
     WHERE :tag::text = ANY(c.tags)
         AND c.user_id = :user_id::uuid  -- filter: user
-    RETURNING c.user_id
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(c.user_id, ARRAY['audio_chunk']))
 )
 SELECT
     (SELECT count(*) FROM dropped_embedding_cache) AS embedding,
     (SELECT count(*) FROM dropped_vector_search_cache) AS vector_search,
     (SELECT count(*) FROM dropped_llm_response_cache) AS llm_response,
     (SELECT count(*) FROM dropped_audio_chunk_cache) AS audio_chunk;
+
+-- name: put_budget(cache, maximum_entries)^
+-- Sets how many entries of everybody a cache may hold; the worker login alone may.
+INSERT INTO clonedb.cache_budgets AS b (
+    cache,
+    maximum_entries
+)
+VALUES (
+    :cache::text,
+    :maximum_entries::bigint
+)
+ON CONFLICT (cache) DO UPDATE SET
+    maximum_entries = excluded.maximum_entries,
+    updated_at = statement_timestamp()
+RETURNING
+    b.cache,
+    b.maximum_entries;
+
+-- name: record_use(caches, memory_hits, database_hits, stale_hits, misses, fills, failures)!
+-- Adds what a process has counted to the present hour, an array position for each cache.
+-- Locked in the order of the caches: two processes cannot deadlock.
+INSERT INTO clonedb.cache_use AS u (
+    hour,
+    cache,
+    memory_hits,
+    database_hits,
+    stale_hits,
+    misses,
+    fills,
+    failures
+)
+SELECT
+    date_trunc('hour', statement_timestamp(), 'UTC'),
+    given.cache,
+    given.memory_hits,
+    given.database_hits,
+    given.stale_hits,
+    given.misses,
+    given.fills,
+    given.failures
+FROM unnest(
+    :caches::text[],
+    :memory_hits::bigint[],
+    :database_hits::bigint[],
+    :stale_hits::bigint[],
+    :misses::bigint[],
+    :fills::bigint[],
+    :failures::bigint[]
+) AS given (
+    cache,
+    memory_hits,
+    database_hits,
+    stale_hits,
+    misses,
+    fills,
+    failures
+)
+ORDER BY given.cache
+ON CONFLICT (hour, cache) DO UPDATE SET
+    memory_hits = u.memory_hits + excluded.memory_hits,
+    database_hits = u.database_hits + excluded.database_hits,
+    stale_hits = u.stale_hits + excluded.stale_hits,
+    misses = u.misses + excluded.misses,
+    fills = u.fills + excluded.fills,
+    failures = u.failures + excluded.failures,
+    updated_at = statement_timestamp();
 
 -- name: statistics(user_id)
 -- What each cache holds; a row for an empty one too. Bytes are those of the values as stored.
@@ -226,3 +300,32 @@ GROUP BY
 ORDER BY
     e.cache ASC,
     age.from_seconds ASC;
+
+-- name: trim(limit)
+-- Removes a little of what has expired or is beyond a cache's budget, of whichever user.
+-- lane: pool
+-- access: write
+SELECT
+    t.cache,
+    t.expired,
+    t.evicted
+FROM clonedb.trim_caches(:limit::bigint) AS t;
+
+-- name: usage(hour_from, hour_before)
+-- How the caches were used by hour, over all processes.
+SELECT
+    u.hour,
+    u.cache,
+    u.memory_hits,
+    u.database_hits,
+    u.stale_hits,
+    u.misses,
+    u.fills,
+    u.failures
+FROM clonedb.cache_use AS u
+WHERE true
+    AND u.hour >= :hour_from::timestamptz  -- filter: hour_from
+    AND u.hour < :hour_before::timestamptz  -- filter: hour_before
+ORDER BY
+    u.hour ASC,
+    u.cache ASC;

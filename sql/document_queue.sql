@@ -276,6 +276,18 @@ changed AS (
         AND d.id = locked.id
         AND verdict.outcome = 'held'
     RETURNING d.processed_at
+),
+dropped_caches AS (
+    INSERT INTO clonedb.cache_changes AS ch (
+        user_id,
+        caches
+    )
+    SELECT DISTINCT
+        :user_id::uuid,
+        ARRAY['vector_search', 'llm_response']
+    FROM changed
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
 )
 SELECT
     coalesce(verdict.outcome, 'deleted') AS outcome,

@@ -21,64 +21,104 @@ WHERE d.user_id = :user_id::uuid
 -- Stores a pending document, or returns the one already stored under the same id.
 -- Without a language it has the one of its user's settings. Text is compared here, not sent back.
 -- lane: pool
-INSERT INTO clonedb.knowledge_documents AS d (
-    user_id,
-    id,
-    filename,
-    content_type,
-    size_bytes,
-    title,
-    author,
-    source_url,
-    tags,
-    language,
-    text_content,
-    storage_path,
-    uploaded_at,
-    metadata
+WITH changed AS (
+    INSERT INTO clonedb.knowledge_documents AS d (
+        user_id,
+        id,
+        filename,
+        content_type,
+        size_bytes,
+        title,
+        author,
+        source_url,
+        tags,
+        language,
+        text_content,
+        storage_path,
+        uploaded_at,
+        metadata
+    )
+    VALUES (
+        :user_id::uuid,
+        coalesce(:id::uuid, clonedb.uuid_v7()),
+        :filename::text,
+        :content_type::text,
+        :size_bytes::bigint,
+        :title::text,
+        :author::text,
+        :source_url::text,
+        :tags::text[],
+        coalesce(:language::text, clonedb.document_language(:user_id::uuid)),
+        :text_content::text,
+        :storage_path::text,
+        coalesce(:uploaded_at::timestamptz, statement_timestamp()),
+        :metadata::jsonb
+    )
+    ON CONFLICT (user_id, id) DO UPDATE SET id = excluded.id
+    RETURNING
+        d.id,
+        d.filename,
+        d.content_type,
+        d.size_bytes,
+        d.title,
+        d.author,
+        d.source_url,
+        d.tags,
+        d.language,
+        d.chunk_count,
+        d.status,
+        d.error_message,
+        d.claimed_at,
+        d.claimed_by,
+        d.lease_expires_at,
+        d.attempts,
+        d.storage_path,
+        d.uploaded_at,
+        d.processed_at,
+        d.metadata,
+        d.created_at,
+        d.updated_at,
+        d.deleted_at,
+        coalesce(d.text_content = :text_content::text, :text_content::text IS NULL) AS same_text
+),
+dropped_caches AS (
+    INSERT INTO clonedb.cache_changes AS ch (
+        user_id,
+        caches
+    )
+    SELECT DISTINCT
+        :user_id::uuid,
+        ARRAY['vector_search', 'llm_response']
+    FROM changed
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
 )
-VALUES (
-    :user_id::uuid,
-    coalesce(:id::uuid, clonedb.uuid_v7()),
-    :filename::text,
-    :content_type::text,
-    :size_bytes::bigint,
-    :title::text,
-    :author::text,
-    :source_url::text,
-    :tags::text[],
-    coalesce(:language::text, clonedb.document_language(:user_id::uuid)),
-    :text_content::text,
-    :storage_path::text,
-    coalesce(:uploaded_at::timestamptz, statement_timestamp()),
-    :metadata::jsonb
-)
-ON CONFLICT (user_id, id) DO UPDATE SET id = excluded.id
-RETURNING
-    d.id,
-    d.filename,
-    d.content_type,
-    d.size_bytes,
-    d.title,
-    d.author,
-    d.source_url,
-    d.tags,
-    d.language,
-    d.chunk_count,
-    d.status,
-    d.error_message,
-    d.claimed_at,
-    d.claimed_by,
-    d.lease_expires_at,
-    d.attempts,
-    d.storage_path,
-    d.uploaded_at,
-    d.processed_at,
-    d.metadata,
-    d.created_at,
-    d.updated_at,
-    d.deleted_at,
-    coalesce(d.text_content = :text_content::text, :text_content::text IS NULL) AS same_text;
+SELECT
+    changed.id,
+    changed.filename,
+    changed.content_type,
+    changed.size_bytes,
+    changed.title,
+    changed.author,
+    changed.source_url,
+    changed.tags,
+    changed.language,
+    changed.chunk_count,
+    changed.status,
+    changed.error_message,
+    changed.claimed_at,
+    changed.claimed_by,
+    changed.lease_expires_at,
+    changed.attempts,
+    changed.storage_path,
+    changed.uploaded_at,
+    changed.processed_at,
+    changed.metadata,
+    changed.created_at,
+    changed.updated_at,
+    changed.deleted_at,
+    changed.same_text
+FROM changed;
 
 -- name: create_many(user_id, rows)
 -- Stores many documents from one array of JSON objects; those already stored come back as they are.
@@ -174,6 +214,18 @@ stored AS (
         d.updated_at,
         d.deleted_at,
         d.text_content
+),
+dropped_caches AS (
+    INSERT INTO clonedb.cache_changes AS ch (
+        user_id,
+        caches
+    )
+    SELECT DISTINCT
+        :user_id::uuid,
+        ARRAY['vector_search', 'llm_response']
+    FROM stored
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
 )
 SELECT
     stored.id,
@@ -206,14 +258,30 @@ ORDER BY stored.id;
 
 -- name: delete(user_id, id)$
 -- Hides a living document.
-UPDATE clonedb.knowledge_documents AS d
-SET
-    deleted_at = statement_timestamp(),
-    updated_at = statement_timestamp()
-WHERE d.user_id = :user_id::uuid
-    AND d.id = :id::uuid
-    AND d.deleted_at IS NULL
-RETURNING d.deleted_at;
+WITH changed AS (
+    UPDATE clonedb.knowledge_documents AS d
+    SET
+        deleted_at = statement_timestamp(),
+        updated_at = statement_timestamp()
+    WHERE d.user_id = :user_id::uuid
+        AND d.id = :id::uuid
+        AND d.deleted_at IS NULL
+    RETURNING d.deleted_at
+),
+dropped_caches AS (
+    INSERT INTO clonedb.cache_changes AS ch (
+        user_id,
+        caches
+    )
+    SELECT DISTINCT
+        :user_id::uuid,
+        ARRAY['vector_search', 'llm_response']
+    FROM changed
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
+)
+SELECT changed.deleted_at
+FROM changed;
 
 -- name: exists(user_id, status, tags_any, tags_all, uploaded_from, uploaded_before)$
 -- Whether any of a user's documents matches.
@@ -347,10 +415,26 @@ WHERE d.user_id = :user_id::uuid
 
 -- name: hard_delete(user_id, id)$
 -- Removes a document, living or deleted.
-DELETE FROM clonedb.knowledge_documents AS d
-WHERE d.user_id = :user_id::uuid
-    AND d.id = :id::uuid
-RETURNING d.id;
+WITH changed AS (
+    DELETE FROM clonedb.knowledge_documents AS d
+    WHERE d.user_id = :user_id::uuid
+        AND d.id = :id::uuid
+    RETURNING d.id
+),
+dropped_caches AS (
+    INSERT INTO clonedb.cache_changes AS ch (
+        user_id,
+        caches
+    )
+    SELECT DISTINCT
+        :user_id::uuid,
+        ARRAY['vector_search', 'llm_response']
+    FROM changed
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
+)
+SELECT changed.id
+FROM changed;
 
 -- name: restore(user_id, id)^
 -- Brings a deleted document back; one that is not deleted stays as it is.
@@ -360,38 +444,77 @@ WITH locked AS (
     WHERE d.user_id = :user_id::uuid
         AND d.id = :id::uuid
     FOR NO KEY UPDATE
+),
+changed AS (
+    UPDATE clonedb.knowledge_documents AS d
+    SET
+        deleted_at = NULL,
+        updated_at = CASE WHEN d.deleted_at IS NULL THEN d.updated_at ELSE statement_timestamp() END
+    FROM locked
+    WHERE d.user_id = :user_id::uuid
+        AND d.id = locked.id
+    RETURNING
+        d.id,
+        d.filename,
+        d.content_type,
+        d.size_bytes,
+        d.title,
+        d.author,
+        d.source_url,
+        d.tags,
+        d.language,
+        d.chunk_count,
+        d.status,
+        d.error_message,
+        d.claimed_at,
+        d.claimed_by,
+        d.lease_expires_at,
+        d.attempts,
+        d.storage_path,
+        d.uploaded_at,
+        d.processed_at,
+        d.metadata,
+        d.created_at,
+        d.updated_at,
+        d.deleted_at
+),
+dropped_caches AS (
+    INSERT INTO clonedb.cache_changes AS ch (
+        user_id,
+        caches
+    )
+    SELECT DISTINCT
+        :user_id::uuid,
+        ARRAY['vector_search', 'llm_response']
+    FROM changed
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
 )
-UPDATE clonedb.knowledge_documents AS d
-SET
-    deleted_at = NULL,
-    updated_at = CASE WHEN d.deleted_at IS NULL THEN d.updated_at ELSE statement_timestamp() END
-FROM locked
-WHERE d.user_id = :user_id::uuid
-    AND d.id = locked.id
-RETURNING
-    d.id,
-    d.filename,
-    d.content_type,
-    d.size_bytes,
-    d.title,
-    d.author,
-    d.source_url,
-    d.tags,
-    d.language,
-    d.chunk_count,
-    d.status,
-    d.error_message,
-    d.claimed_at,
-    d.claimed_by,
-    d.lease_expires_at,
-    d.attempts,
-    d.storage_path,
-    d.uploaded_at,
-    d.processed_at,
-    d.metadata,
-    d.created_at,
-    d.updated_at,
-    d.deleted_at;
+SELECT
+    changed.id,
+    changed.filename,
+    changed.content_type,
+    changed.size_bytes,
+    changed.title,
+    changed.author,
+    changed.source_url,
+    changed.tags,
+    changed.language,
+    changed.chunk_count,
+    changed.status,
+    changed.error_message,
+    changed.claimed_at,
+    changed.claimed_by,
+    changed.lease_expires_at,
+    changed.attempts,
+    changed.storage_path,
+    changed.uploaded_at,
+    changed.processed_at,
+    changed.metadata,
+    changed.created_at,
+    changed.updated_at,
+    changed.deleted_at
+FROM changed;
 
 -- name: search(user_id, query, languages, limit)
 -- The documents that match best, with the places that match.
@@ -444,81 +567,159 @@ LIMIT :limit::bigint;
 -- Moves a living document to a status, with the moment and the error that belong to it.
 -- The claim goes, but for a document that is being processed and stays so: from then on its
 -- worker's finish is refused. A status that it has already keeps its moment.
-UPDATE clonedb.knowledge_documents AS d
-SET
-    status = :status::text,
-    error_message = :error_message::text,
-    processed_at = CASE
-        WHEN :status::text NOT IN ('completed', 'failed') THEN NULL
-        WHEN d.status = :status::text THEN coalesce(d.processed_at, statement_timestamp())
-        ELSE statement_timestamp()
-    END,
-    claimed_at = CASE WHEN d.status = :status::text THEN d.claimed_at END,
-    claimed_by = CASE WHEN d.status = :status::text THEN d.claimed_by END,
-    lease_expires_at = CASE WHEN d.status = :status::text THEN d.lease_expires_at END,
-    updated_at = statement_timestamp()
-WHERE d.user_id = :user_id::uuid
-    AND d.id = :id::uuid
-    AND d.deleted_at IS NULL
-RETURNING
-    d.id,
-    d.filename,
-    d.content_type,
-    d.size_bytes,
-    d.title,
-    d.author,
-    d.source_url,
-    d.tags,
-    d.language,
-    d.chunk_count,
-    d.status,
-    d.error_message,
-    d.claimed_at,
-    d.claimed_by,
-    d.lease_expires_at,
-    d.attempts,
-    d.storage_path,
-    d.uploaded_at,
-    d.processed_at,
-    d.metadata,
-    d.created_at,
-    d.updated_at,
-    d.deleted_at;
+WITH changed AS (
+    UPDATE clonedb.knowledge_documents AS d
+    SET
+        status = :status::text,
+        error_message = :error_message::text,
+        processed_at = CASE
+            WHEN :status::text NOT IN ('completed', 'failed') THEN NULL
+            WHEN d.status = :status::text THEN coalesce(d.processed_at, statement_timestamp())
+            ELSE statement_timestamp()
+        END,
+        claimed_at = CASE WHEN d.status = :status::text THEN d.claimed_at END,
+        claimed_by = CASE WHEN d.status = :status::text THEN d.claimed_by END,
+        lease_expires_at = CASE WHEN d.status = :status::text THEN d.lease_expires_at END,
+        updated_at = statement_timestamp()
+    WHERE d.user_id = :user_id::uuid
+        AND d.id = :id::uuid
+        AND d.deleted_at IS NULL
+    RETURNING
+        d.id,
+        d.filename,
+        d.content_type,
+        d.size_bytes,
+        d.title,
+        d.author,
+        d.source_url,
+        d.tags,
+        d.language,
+        d.chunk_count,
+        d.status,
+        d.error_message,
+        d.claimed_at,
+        d.claimed_by,
+        d.lease_expires_at,
+        d.attempts,
+        d.storage_path,
+        d.uploaded_at,
+        d.processed_at,
+        d.metadata,
+        d.created_at,
+        d.updated_at,
+        d.deleted_at
+),
+dropped_caches AS (
+    INSERT INTO clonedb.cache_changes AS ch (
+        user_id,
+        caches
+    )
+    SELECT DISTINCT
+        :user_id::uuid,
+        ARRAY['vector_search', 'llm_response']
+    FROM changed
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
+)
+SELECT
+    changed.id,
+    changed.filename,
+    changed.content_type,
+    changed.size_bytes,
+    changed.title,
+    changed.author,
+    changed.source_url,
+    changed.tags,
+    changed.language,
+    changed.chunk_count,
+    changed.status,
+    changed.error_message,
+    changed.claimed_at,
+    changed.claimed_by,
+    changed.lease_expires_at,
+    changed.attempts,
+    changed.storage_path,
+    changed.uploaded_at,
+    changed.processed_at,
+    changed.metadata,
+    changed.created_at,
+    changed.updated_at,
+    changed.deleted_at
+FROM changed;
 
 -- name: set_vectors(user_id, id, vector_ids, chunk_count)^
 -- Stores the ids of a living document's pieces in the vector index, and how many pieces it has.
-UPDATE clonedb.knowledge_documents AS d
-SET
-    vector_ids = :vector_ids::text[],
-    chunk_count = :chunk_count::bigint,
-    updated_at = statement_timestamp()
-WHERE d.user_id = :user_id::uuid
-    AND d.id = :id::uuid
-    AND d.deleted_at IS NULL
-RETURNING
-    d.id,
-    d.filename,
-    d.content_type,
-    d.size_bytes,
-    d.title,
-    d.author,
-    d.source_url,
-    d.tags,
-    d.language,
-    d.chunk_count,
-    d.status,
-    d.error_message,
-    d.claimed_at,
-    d.claimed_by,
-    d.lease_expires_at,
-    d.attempts,
-    d.storage_path,
-    d.uploaded_at,
-    d.processed_at,
-    d.metadata,
-    d.created_at,
-    d.updated_at,
-    d.deleted_at;
+WITH changed AS (
+    UPDATE clonedb.knowledge_documents AS d
+    SET
+        vector_ids = :vector_ids::text[],
+        chunk_count = :chunk_count::bigint,
+        updated_at = statement_timestamp()
+    WHERE d.user_id = :user_id::uuid
+        AND d.id = :id::uuid
+        AND d.deleted_at IS NULL
+    RETURNING
+        d.id,
+        d.filename,
+        d.content_type,
+        d.size_bytes,
+        d.title,
+        d.author,
+        d.source_url,
+        d.tags,
+        d.language,
+        d.chunk_count,
+        d.status,
+        d.error_message,
+        d.claimed_at,
+        d.claimed_by,
+        d.lease_expires_at,
+        d.attempts,
+        d.storage_path,
+        d.uploaded_at,
+        d.processed_at,
+        d.metadata,
+        d.created_at,
+        d.updated_at,
+        d.deleted_at
+),
+dropped_caches AS (
+    INSERT INTO clonedb.cache_changes AS ch (
+        user_id,
+        caches
+    )
+    SELECT DISTINCT
+        :user_id::uuid,
+        ARRAY['vector_search', 'llm_response']
+    FROM changed
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
+)
+SELECT
+    changed.id,
+    changed.filename,
+    changed.content_type,
+    changed.size_bytes,
+    changed.title,
+    changed.author,
+    changed.source_url,
+    changed.tags,
+    changed.language,
+    changed.chunk_count,
+    changed.status,
+    changed.error_message,
+    changed.claimed_at,
+    changed.claimed_by,
+    changed.lease_expires_at,
+    changed.attempts,
+    changed.storage_path,
+    changed.uploaded_at,
+    changed.processed_at,
+    changed.metadata,
+    changed.created_at,
+    changed.updated_at,
+    changed.deleted_at
+FROM changed;
 
 -- name: statistics(user_id)^
 -- What a user's documents add up to.
@@ -556,80 +757,119 @@ ORDER BY
 -- name: update(user_id, id, fields, filename, content_type, size_bytes, title, author, source_url, tags, language, text_content, storage_path, metadata)^
 -- Changes the named fields of a living document.
 -- lane: pool
-UPDATE clonedb.knowledge_documents AS d
-SET
-    filename = CASE
-        WHEN 'filename' = ANY(:fields::text[]) THEN :filename::text
-        ELSE d.filename
-    END,
-    content_type = CASE
-        WHEN 'content_type' = ANY(:fields::text[]) THEN :content_type::text
-        ELSE d.content_type
-    END,
-    size_bytes = CASE
-        WHEN 'size_bytes' = ANY(:fields::text[]) THEN :size_bytes::bigint
-        ELSE d.size_bytes
-    END,
-    title = CASE
-        WHEN 'title' = ANY(:fields::text[]) THEN :title::text
-        ELSE d.title
-    END,
-    author = CASE
-        WHEN 'author' = ANY(:fields::text[]) THEN :author::text
-        ELSE d.author
-    END,
-    source_url = CASE
-        WHEN 'source_url' = ANY(:fields::text[]) THEN :source_url::text
-        ELSE d.source_url
-    END,
-    tags = CASE
-        WHEN 'tags' = ANY(:fields::text[]) THEN :tags::text[]
-        ELSE d.tags
-    END,
-    language = CASE
-        WHEN 'language' = ANY(:fields::text[]) THEN :language::text
-        ELSE d.language
-    END,
-    text_content = CASE
-        WHEN 'text_content' = ANY(:fields::text[]) THEN :text_content::text
-        ELSE d.text_content
-    END,
-    storage_path = CASE
-        WHEN 'storage_path' = ANY(:fields::text[]) THEN :storage_path::text
-        ELSE d.storage_path
-    END,
-    metadata = CASE
-        WHEN 'metadata' = ANY(:fields::text[]) THEN :metadata::jsonb
-        ELSE d.metadata
-    END,
-    updated_at = statement_timestamp()
-WHERE d.user_id = :user_id::uuid
-    AND d.id = :id::uuid
-    AND d.deleted_at IS NULL
-RETURNING
-    d.id,
-    d.filename,
-    d.content_type,
-    d.size_bytes,
-    d.title,
-    d.author,
-    d.source_url,
-    d.tags,
-    d.language,
-    d.chunk_count,
-    d.status,
-    d.error_message,
-    d.claimed_at,
-    d.claimed_by,
-    d.lease_expires_at,
-    d.attempts,
-    d.storage_path,
-    d.uploaded_at,
-    d.processed_at,
-    d.metadata,
-    d.created_at,
-    d.updated_at,
-    d.deleted_at;
+WITH changed AS (
+    UPDATE clonedb.knowledge_documents AS d
+    SET
+        filename = CASE
+            WHEN 'filename' = ANY(:fields::text[]) THEN :filename::text
+            ELSE d.filename
+        END,
+        content_type = CASE
+            WHEN 'content_type' = ANY(:fields::text[]) THEN :content_type::text
+            ELSE d.content_type
+        END,
+        size_bytes = CASE
+            WHEN 'size_bytes' = ANY(:fields::text[]) THEN :size_bytes::bigint
+            ELSE d.size_bytes
+        END,
+        title = CASE
+            WHEN 'title' = ANY(:fields::text[]) THEN :title::text
+            ELSE d.title
+        END,
+        author = CASE
+            WHEN 'author' = ANY(:fields::text[]) THEN :author::text
+            ELSE d.author
+        END,
+        source_url = CASE
+            WHEN 'source_url' = ANY(:fields::text[]) THEN :source_url::text
+            ELSE d.source_url
+        END,
+        tags = CASE
+            WHEN 'tags' = ANY(:fields::text[]) THEN :tags::text[]
+            ELSE d.tags
+        END,
+        language = CASE
+            WHEN 'language' = ANY(:fields::text[]) THEN :language::text
+            ELSE d.language
+        END,
+        text_content = CASE
+            WHEN 'text_content' = ANY(:fields::text[]) THEN :text_content::text
+            ELSE d.text_content
+        END,
+        storage_path = CASE
+            WHEN 'storage_path' = ANY(:fields::text[]) THEN :storage_path::text
+            ELSE d.storage_path
+        END,
+        metadata = CASE
+            WHEN 'metadata' = ANY(:fields::text[]) THEN :metadata::jsonb
+            ELSE d.metadata
+        END,
+        updated_at = statement_timestamp()
+    WHERE d.user_id = :user_id::uuid
+        AND d.id = :id::uuid
+        AND d.deleted_at IS NULL
+    RETURNING
+        d.id,
+        d.filename,
+        d.content_type,
+        d.size_bytes,
+        d.title,
+        d.author,
+        d.source_url,
+        d.tags,
+        d.language,
+        d.chunk_count,
+        d.status,
+        d.error_message,
+        d.claimed_at,
+        d.claimed_by,
+        d.lease_expires_at,
+        d.attempts,
+        d.storage_path,
+        d.uploaded_at,
+        d.processed_at,
+        d.metadata,
+        d.created_at,
+        d.updated_at,
+        d.deleted_at
+),
+dropped_caches AS (
+    INSERT INTO clonedb.cache_changes AS ch (
+        user_id,
+        caches
+    )
+    SELECT DISTINCT
+        :user_id::uuid,
+        ARRAY['vector_search', 'llm_response']
+    FROM changed
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
+)
+SELECT
+    changed.id,
+    changed.filename,
+    changed.content_type,
+    changed.size_bytes,
+    changed.title,
+    changed.author,
+    changed.source_url,
+    changed.tags,
+    changed.language,
+    changed.chunk_count,
+    changed.status,
+    changed.error_message,
+    changed.claimed_at,
+    changed.claimed_by,
+    changed.lease_expires_at,
+    changed.attempts,
+    changed.storage_path,
+    changed.uploaded_at,
+    changed.processed_at,
+    changed.metadata,
+    changed.created_at,
+    changed.updated_at,
+    changed.deleted_at
+FROM changed;
 
 -- name: update_many(user_id, ids, fields, author, source_url, tags, language, metadata)
 -- Changes the named fields of several living documents to the same values.
@@ -641,54 +881,93 @@ WITH chosen AS (
         AND d.deleted_at IS NULL
     ORDER BY d.id
     FOR NO KEY UPDATE
+),
+changed AS (
+    UPDATE clonedb.knowledge_documents AS d
+    SET
+        author = CASE
+            WHEN 'author' = ANY(:fields::text[]) THEN :author::text
+            ELSE d.author
+        END,
+        source_url = CASE
+            WHEN 'source_url' = ANY(:fields::text[]) THEN :source_url::text
+            ELSE d.source_url
+        END,
+        tags = CASE
+            WHEN 'tags' = ANY(:fields::text[]) THEN :tags::text[]
+            ELSE d.tags
+        END,
+        language = CASE
+            WHEN 'language' = ANY(:fields::text[]) THEN :language::text
+            ELSE d.language
+        END,
+        metadata = CASE
+            WHEN 'metadata' = ANY(:fields::text[]) THEN :metadata::jsonb
+            ELSE d.metadata
+        END,
+        updated_at = statement_timestamp()
+    FROM chosen
+    WHERE d.user_id = :user_id::uuid
+        AND d.id = chosen.id
+    RETURNING
+        d.id,
+        d.filename,
+        d.content_type,
+        d.size_bytes,
+        d.title,
+        d.author,
+        d.source_url,
+        d.tags,
+        d.language,
+        d.chunk_count,
+        d.status,
+        d.error_message,
+        d.claimed_at,
+        d.claimed_by,
+        d.lease_expires_at,
+        d.attempts,
+        d.storage_path,
+        d.uploaded_at,
+        d.processed_at,
+        d.metadata,
+        d.created_at,
+        d.updated_at,
+        d.deleted_at
+),
+dropped_caches AS (
+    INSERT INTO clonedb.cache_changes AS ch (
+        user_id,
+        caches
+    )
+    SELECT DISTINCT
+        :user_id::uuid,
+        ARRAY['vector_search', 'llm_response']
+    FROM changed
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
 )
-UPDATE clonedb.knowledge_documents AS d
-SET
-    author = CASE
-        WHEN 'author' = ANY(:fields::text[]) THEN :author::text
-        ELSE d.author
-    END,
-    source_url = CASE
-        WHEN 'source_url' = ANY(:fields::text[]) THEN :source_url::text
-        ELSE d.source_url
-    END,
-    tags = CASE
-        WHEN 'tags' = ANY(:fields::text[]) THEN :tags::text[]
-        ELSE d.tags
-    END,
-    language = CASE
-        WHEN 'language' = ANY(:fields::text[]) THEN :language::text
-        ELSE d.language
-    END,
-    metadata = CASE
-        WHEN 'metadata' = ANY(:fields::text[]) THEN :metadata::jsonb
-        ELSE d.metadata
-    END,
-    updated_at = statement_timestamp()
-FROM chosen
-WHERE d.user_id = :user_id::uuid
-    AND d.id = chosen.id
-RETURNING
-    d.id,
-    d.filename,
-    d.content_type,
-    d.size_bytes,
-    d.title,
-    d.author,
-    d.source_url,
-    d.tags,
-    d.language,
-    d.chunk_count,
-    d.status,
-    d.error_message,
-    d.claimed_at,
-    d.claimed_by,
-    d.lease_expires_at,
-    d.attempts,
-    d.storage_path,
-    d.uploaded_at,
-    d.processed_at,
-    d.metadata,
-    d.created_at,
-    d.updated_at,
-    d.deleted_at;
+SELECT
+    changed.id,
+    changed.filename,
+    changed.content_type,
+    changed.size_bytes,
+    changed.title,
+    changed.author,
+    changed.source_url,
+    changed.tags,
+    changed.language,
+    changed.chunk_count,
+    changed.status,
+    changed.error_message,
+    changed.claimed_at,
+    changed.claimed_by,
+    changed.lease_expires_at,
+    changed.attempts,
+    changed.storage_path,
+    changed.uploaded_at,
+    changed.processed_at,
+    changed.metadata,
+    changed.created_at,
+    changed.updated_at,
+    changed.deleted_at
+FROM changed;

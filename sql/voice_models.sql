@@ -65,6 +65,18 @@ activated AS (
     RETURNING
         v.is_active,
         v.updated_at
+),
+dropped_caches AS (
+    INSERT INTO clonedb.cache_changes AS ch (
+        user_id,
+        caches
+    )
+    SELECT DISTINCT
+        :user_id::uuid,
+        ARRAY['audio_chunk']
+    FROM activated
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
 )
 SELECT
     wanted.id,
@@ -177,27 +189,59 @@ RETURNING
 
 -- name: deactivate(user_id)$
 -- Leaves a user without an active model.
-UPDATE clonedb.voice_models AS v
-SET
-    is_active = false,
-    updated_at = statement_timestamp()
-WHERE v.user_id = :user_id::uuid
-    AND v.is_active
-    AND v.deleted_at IS NULL
-RETURNING v.id;
+WITH changed AS (
+    UPDATE clonedb.voice_models AS v
+    SET
+        is_active = false,
+        updated_at = statement_timestamp()
+    WHERE v.user_id = :user_id::uuid
+        AND v.is_active
+        AND v.deleted_at IS NULL
+    RETURNING v.id
+),
+dropped_caches AS (
+    INSERT INTO clonedb.cache_changes AS ch (
+        user_id,
+        caches
+    )
+    SELECT DISTINCT
+        :user_id::uuid,
+        ARRAY['audio_chunk']
+    FROM changed
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
+)
+SELECT changed.id
+FROM changed;
 
 -- name: delete(user_id, id)$
 -- Hides a living model, which is active no more.
 -- Restored as the active one it could stand beside another.
-UPDATE clonedb.voice_models AS v
-SET
-    deleted_at = statement_timestamp(),
-    updated_at = statement_timestamp(),
-    is_active = false
-WHERE v.user_id = :user_id::uuid
-    AND v.id = :id::uuid
-    AND v.deleted_at IS NULL
-RETURNING v.deleted_at;
+WITH changed AS (
+    UPDATE clonedb.voice_models AS v
+    SET
+        deleted_at = statement_timestamp(),
+        updated_at = statement_timestamp(),
+        is_active = false
+    WHERE v.user_id = :user_id::uuid
+        AND v.id = :id::uuid
+        AND v.deleted_at IS NULL
+    RETURNING v.deleted_at
+),
+dropped_caches AS (
+    INSERT INTO clonedb.cache_changes AS ch (
+        user_id,
+        caches
+    )
+    SELECT DISTINCT
+        :user_id::uuid,
+        ARRAY['audio_chunk']
+    FROM changed
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
+)
+SELECT changed.deleted_at
+FROM changed;
 
 -- name: exists(user_id, provider, status, quality_from, quality_to)$
 -- Whether any of a user's models matches.
@@ -314,13 +358,29 @@ cleared AS (
         AND s.id = referring.id
         AND s.voice_model_id = :id::uuid
     RETURNING s.id
+),
+changed AS (
+    DELETE FROM clonedb.voice_models AS v
+    WHERE v.user_id = :user_id::uuid
+        AND v.id = :id::uuid
+        -- Counting them locks and clears the sessions first.
+        AND (SELECT count(*) FROM cleared) >= 0
+    RETURNING v.id
+),
+dropped_caches AS (
+    INSERT INTO clonedb.cache_changes AS ch (
+        user_id,
+        caches
+    )
+    SELECT DISTINCT
+        :user_id::uuid,
+        ARRAY['audio_chunk']
+    FROM changed
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
 )
-DELETE FROM clonedb.voice_models AS v
-WHERE v.user_id = :user_id::uuid
-    AND v.id = :id::uuid
-    -- Counting them locks and clears the sessions first.
-    AND (SELECT count(*) FROM cleared) >= 0
-RETURNING v.id;
+SELECT changed.id
+FROM changed;
 
 -- name: restore(user_id, id)^
 -- Brings a deleted model; one that is not deleted stays as it is.
@@ -353,48 +413,75 @@ RETURNING
 
 -- name: update(user_id, id, fields, provider, model_path, sample_rate, quality_score, status, metadata)^
 -- Changes the named fields of a living model.
-UPDATE clonedb.voice_models AS v
-SET
-    provider = CASE
-        WHEN 'provider' = ANY(:fields::text[]) THEN :provider::text
-        ELSE v.provider
-    END,
-    model_path = CASE
-        WHEN 'model_path' = ANY(:fields::text[]) THEN :model_path::text
-        ELSE v.model_path
-    END,
-    sample_rate = CASE
-        WHEN 'sample_rate' = ANY(:fields::text[]) THEN :sample_rate::bigint
-        ELSE v.sample_rate
-    END,
-    quality_score = CASE
-        WHEN 'quality_score' = ANY(:fields::text[]) THEN :quality_score::double precision
-        ELSE v.quality_score
-    END,
-    status = CASE
-        WHEN 'status' = ANY(:fields::text[]) THEN :status::text
-        ELSE v.status
-    END,
-    metadata = CASE
-        WHEN 'metadata' = ANY(:fields::text[]) THEN :metadata::jsonb
-        ELSE v.metadata
-    END,
-    updated_at = statement_timestamp()
-WHERE v.user_id = :user_id::uuid
-    AND v.id = :id::uuid
-    AND v.deleted_at IS NULL
-RETURNING
-    v.id,
-    v.provider,
-    v.model_path,
-    v.sample_rate,
-    v.quality_score,
-    v.status,
-    v.is_active,
-    v.metadata,
-    v.created_at,
-    v.updated_at,
-    v.deleted_at;
+WITH changed AS (
+    UPDATE clonedb.voice_models AS v
+    SET
+        provider = CASE
+            WHEN 'provider' = ANY(:fields::text[]) THEN :provider::text
+            ELSE v.provider
+        END,
+        model_path = CASE
+            WHEN 'model_path' = ANY(:fields::text[]) THEN :model_path::text
+            ELSE v.model_path
+        END,
+        sample_rate = CASE
+            WHEN 'sample_rate' = ANY(:fields::text[]) THEN :sample_rate::bigint
+            ELSE v.sample_rate
+        END,
+        quality_score = CASE
+            WHEN 'quality_score' = ANY(:fields::text[]) THEN :quality_score::double precision
+            ELSE v.quality_score
+        END,
+        status = CASE
+            WHEN 'status' = ANY(:fields::text[]) THEN :status::text
+            ELSE v.status
+        END,
+        metadata = CASE
+            WHEN 'metadata' = ANY(:fields::text[]) THEN :metadata::jsonb
+            ELSE v.metadata
+        END,
+        updated_at = statement_timestamp()
+    WHERE v.user_id = :user_id::uuid
+        AND v.id = :id::uuid
+        AND v.deleted_at IS NULL
+    RETURNING
+        v.id,
+        v.provider,
+        v.model_path,
+        v.sample_rate,
+        v.quality_score,
+        v.status,
+        v.is_active,
+        v.metadata,
+        v.created_at,
+        v.updated_at,
+        v.deleted_at
+),
+dropped_caches AS (
+    INSERT INTO clonedb.cache_changes AS ch (
+        user_id,
+        caches
+    )
+    SELECT DISTINCT
+        :user_id::uuid,
+        ARRAY['audio_chunk']
+    FROM changed
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
+)
+SELECT
+    changed.id,
+    changed.provider,
+    changed.model_path,
+    changed.sample_rate,
+    changed.quality_score,
+    changed.status,
+    changed.is_active,
+    changed.metadata,
+    changed.created_at,
+    changed.updated_at,
+    changed.deleted_at
+FROM changed;
 
 -- name: update_many(user_id, ids, fields, provider, model_path, sample_rate, quality_score, status, metadata)
 -- Changes the named fields of several living models to the same values.
@@ -406,46 +493,73 @@ WITH chosen AS (
         AND v.deleted_at IS NULL
     ORDER BY v.id
     FOR NO KEY UPDATE
+),
+changed AS (
+    UPDATE clonedb.voice_models AS v
+    SET
+        provider = CASE
+            WHEN 'provider' = ANY(:fields::text[]) THEN :provider::text
+            ELSE v.provider
+        END,
+        model_path = CASE
+            WHEN 'model_path' = ANY(:fields::text[]) THEN :model_path::text
+            ELSE v.model_path
+        END,
+        sample_rate = CASE
+            WHEN 'sample_rate' = ANY(:fields::text[]) THEN :sample_rate::bigint
+            ELSE v.sample_rate
+        END,
+        quality_score = CASE
+            WHEN 'quality_score' = ANY(:fields::text[]) THEN :quality_score::double precision
+            ELSE v.quality_score
+        END,
+        status = CASE
+            WHEN 'status' = ANY(:fields::text[]) THEN :status::text
+            ELSE v.status
+        END,
+        metadata = CASE
+            WHEN 'metadata' = ANY(:fields::text[]) THEN :metadata::jsonb
+            ELSE v.metadata
+        END,
+        updated_at = statement_timestamp()
+    FROM chosen
+    WHERE v.user_id = :user_id::uuid
+        AND v.id = chosen.id
+    RETURNING
+        v.id,
+        v.provider,
+        v.model_path,
+        v.sample_rate,
+        v.quality_score,
+        v.status,
+        v.is_active,
+        v.metadata,
+        v.created_at,
+        v.updated_at,
+        v.deleted_at
+),
+dropped_caches AS (
+    INSERT INTO clonedb.cache_changes AS ch (
+        user_id,
+        caches
+    )
+    SELECT DISTINCT
+        :user_id::uuid,
+        ARRAY['audio_chunk']
+    FROM changed
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
 )
-UPDATE clonedb.voice_models AS v
-SET
-    provider = CASE
-        WHEN 'provider' = ANY(:fields::text[]) THEN :provider::text
-        ELSE v.provider
-    END,
-    model_path = CASE
-        WHEN 'model_path' = ANY(:fields::text[]) THEN :model_path::text
-        ELSE v.model_path
-    END,
-    sample_rate = CASE
-        WHEN 'sample_rate' = ANY(:fields::text[]) THEN :sample_rate::bigint
-        ELSE v.sample_rate
-    END,
-    quality_score = CASE
-        WHEN 'quality_score' = ANY(:fields::text[]) THEN :quality_score::double precision
-        ELSE v.quality_score
-    END,
-    status = CASE
-        WHEN 'status' = ANY(:fields::text[]) THEN :status::text
-        ELSE v.status
-    END,
-    metadata = CASE
-        WHEN 'metadata' = ANY(:fields::text[]) THEN :metadata::jsonb
-        ELSE v.metadata
-    END,
-    updated_at = statement_timestamp()
-FROM chosen
-WHERE v.user_id = :user_id::uuid
-    AND v.id = chosen.id
-RETURNING
-    v.id,
-    v.provider,
-    v.model_path,
-    v.sample_rate,
-    v.quality_score,
-    v.status,
-    v.is_active,
-    v.metadata,
-    v.created_at,
-    v.updated_at,
-    v.deleted_at;
+SELECT
+    changed.id,
+    changed.provider,
+    changed.model_path,
+    changed.sample_rate,
+    changed.quality_score,
+    changed.status,
+    changed.is_active,
+    changed.metadata,
+    changed.created_at,
+    changed.updated_at,
+    changed.deleted_at
+FROM changed;

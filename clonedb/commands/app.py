@@ -10,6 +10,7 @@ import typer
 
 from clonedb.commands.conversations import demo, load
 from clonedb.commands.health import health
+from clonedb.commands.maintain import maintain
 from clonedb.commands.migrate import migrations
 
 app = typer.Typer(
@@ -23,4 +24,5 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(health)
 app.command()(load)
+app.command()(maintain)
 app.add_typer(migrations, name="migrate")

@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 from channels import everything_connected
 
-from clonedb import Database, new_id
+from clonedb import CachePolicy, Caches, Database, new_id
 from clonedb.testing import IsolatedDatabase, Person
 
 GUIDE = Path(__file__).parents[2] / "docs" / "services.md"
@@ -98,8 +98,10 @@ async def staged(migrated: IsolatedDatabase) -> AsyncIterator[tuple[Stages, Data
         dsn = psycopg.conninfo.make_conninfo(migrated.dsn("clonedb_app"), host=folder)
         # The answers are slow on purpose, which is no reason to take the pool.
         patient = {"channel_statement_timeout": 10, "channel_lock_timeout": 10}
+        # What the process listens to is not waited for.
+        direct = migrated.dsn("clonedb_app")
         async with listener:
-            async with Database(dsn, **patient) as database:
+            async with Database(dsn, notification_dsn=direct, **patient) as database:
                 await everything_connected(database)
                 yield stages, database
             await stages.ended()
@@ -123,16 +125,29 @@ async def test_a_turn_with_its_limit_and_caches_waits_five_times_at_most(
     session = await mine.conversation_sessions.start()
     await mine.conversation_sessions.transition(session.id, "listening")
     models = Models()
+    # Nothing is remembered: every cache is asked in the database.
+    forgetful: Any = dict.fromkeys(
+        ("embedding", "vector_search", "llm_response", "audio_chunk"),
+        CachePolicy(memory_entries=0),
+    )
+    caches = Caches(database, policies=forgetful, patience=10)
+    await caches.open()
     for time, asked in (("first", ["embed", "search", "respond", "speak"]), ("again", [])):
         models.asked.clear()
         before = stages.count
         turn, sound = await defined["answer"](
-            mine, session.id, new_id(), "What does it weave?", models
+            mine,
+            caches.of(clonedb_person.user.id),
+            session.id,
+            new_id(),
+            "What does it weave?",
+            models,
         )
         assert stages.count - before <= 5, time
         assert models.asked == asked, time
         assert (turn.llm_response, sound) == ("Algebraic patterns.", b"sound")
         await mine.conversation_sessions.transition(session.id, "listening")
+    await caches.close()
     found = await mine.conversation_sessions.with_turns(session.id)
     assert found is not None
     assert found.session.total_turns == len(found.turns) == 2

@@ -218,7 +218,7 @@ def test_nobody_gives_their_rows_to_another(login: Login, table: str) -> None:
 
 
 @pytest.mark.parametrize("table", SHARING)
-@pytest.mark.parametrize("statement", ["UPDATE {} SET hit_count = 9", "DELETE FROM {}"])
+@pytest.mark.parametrize("statement", ["UPDATE {} SET created_at = now()", "DELETE FROM {}"])
 def test_shared_rows_are_changed_by_the_worker_alone(
     login: Login, table: str, statement: str
 ) -> None:

@@ -78,6 +78,7 @@ TABLE_CALLS: dict[str, tuple[Call, object]] = {
     "invalidate_by_document": (lambda cache: cache.invalidate_by_document(DOCUMENT), 0),
     "invalidate_all": (lambda cache: cache.invalidate_all(), 0),
     "purge_expired": (lambda cache: cache.purge_expired(), 0),
+    "purge_batches": (lambda cache: anext(cache.purge_batches()), 0),
 }
 
 NOTHING = DroppedEntries(0, 0, 0, 0)
@@ -96,7 +97,7 @@ def test_every_method_of_the_caches_has_a_case() -> None:
     # What is put is one's own, which is tried by itself.
     assert methods - {"put", "put_many"} == TABLE_CALLS.keys()
     assert public_methods(CacheRepository) == (
-        REPOSITORY_CALLS.keys() | {"statistics"} | {kind.name for kind in KINDS}
+        REPOSITORY_CALLS.keys() | {"outdate", "statistics"} | {kind.name for kind in KINDS}
     )
 
 

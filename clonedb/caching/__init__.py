@@ -1,0 +1,1 @@
+"""The caches of three tiers: in memory, in PostgreSQL, and in an object store for large files."""

@@ -1,0 +1,220 @@
+"""What the users of one cache share in a process."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from typing import Any, Final, Generic, TypeVar
+from uuid import UUID
+
+import msgspec
+from msgspec.structs import astuple
+
+from clonedb.caching.figures import CacheFigures, Counters
+from clonedb.caching.flights import Flight
+from clonedb.caching.guard import Guard
+from clonedb.caching.keys import CacheKey
+from clonedb.caching.kinds import Kind
+from clonedb.caching.memory import OVERHEAD_BYTES, Memory, Place, Remembered
+from clonedb.caching.policy import CachePolicy
+from clonedb.caching.table import Found, Table
+from clonedb.notifications import Notifications
+
+K = TypeVar("K", bound=CacheKey)
+V = TypeVar("V", bound=msgspec.Struct)
+
+
+# After so many stored values a process removes some expired ones.
+STORED_BETWEEN: Final = 100
+
+
+# Entries with hits that are kept for the sake of those, and keys whose hits are counted, between
+# two recordings: some MB. What is beyond is not counted.
+_USED_AT_MOST: Final = 256
+_COUNTED_AT_MOST: Final = 50_000
+
+Hits = dict[tuple[UUID | None, bytes], int]  # by user (None: shared) and digest
+
+
+class Background:
+    """Work that nobody waits for, and whose failure is nobody's."""
+
+    __slots__ = ("_tasks",)
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.get_running_loop().create_task(work)
+        self.watch(task)
+        return task
+
+    def watch(self, task: asyncio.Task[Any]) -> None:
+        """Let `cancel` end a task too, and its failure be seen."""
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    async def cancel(self) -> None:
+        """End it all; returns when it has ended."""
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen
+
+
+class CacheState(Generic[K, V]):
+    """One cache in a process: its memory, its table, and what is under way."""
+
+    __slots__ = (
+        "_hits",
+        "_notifications",
+        "_random",
+        "_stored",
+        "_tidy",
+        "_used",
+        "background",
+        "clock",
+        "counters",
+        "flights",
+        "kind",
+        "memory",
+        "policy",
+        "refreshing",
+        "table",
+    )
+
+    def __init__(
+        self,
+        kind: Kind[K, V],
+        policy: CachePolicy,
+        *,
+        notifications: Notifications,
+        guard: Guard,
+        background: Background,
+        tidy: Callable[[], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self.kind = kind
+        self.policy = policy
+        self.clock = clock
+        self.background = background
+        self.counters = Counters()
+        self.table = Table(kind, guard, self.counters)
+        self.memory = Memory(entries=policy.memory_entries, bytes=policy.memory_bytes)
+        self.flights: dict[Place, Flight[V]] = {}
+        self.refreshing: set[Place] = set()
+        # Hits that are not recorded yet: entries that have some, and those that were collected.
+        self._used: list[Remembered] = []
+        self._hits: Hits = {}
+        self._stored = 0  # values, since expired ones were last removed
+        self._tidy = tidy
+        self._notifications = notifications
+        self._random = random.Random()  # noqa: S311 - when a value expires is no secret
+
+    @property
+    def ttl(self) -> timedelta:
+        """How long a value lives whose caller says nothing."""
+        return self.policy.ttl or self.kind.ttl
+
+    def jittered(self, ttl: timedelta) -> timedelta:
+        """A little less than that, each time by another part."""
+        return ttl * (1 - self.policy.jitter * self._random.random())
+
+    def count_stored(self) -> None:
+        """Note a stored value; now and then some that have expired are removed for it."""
+        self._stored += 1
+        if self._stored >= STORED_BETWEEN:
+            self._stored = 0
+            self._tidy()
+
+    def is_usable(self, entry: Remembered) -> bool:
+        """Whether what is remembered may be used now."""
+        return (
+            self.clock() < entry.fresh_until
+            and time.monotonic() < self._notifications.trusted_until
+        )
+
+    def count_hit(self, entry: Remembered) -> None:
+        """Note a use of an entry in memory, to be recorded in the database later."""
+        if not entry.hits:
+            self._used.append(entry)
+            if len(self._used) >= _USED_AT_MOST:
+                # Lest entries that have made room stay in memory after all.
+                self._collect()
+        entry.hits += 1
+
+    def count_database_hit(self, entry: Remembered) -> None:
+        """Note a use of an entry that was read in the database."""
+        self._add(entry, 1)
+
+    def take_hits(self) -> Hits:
+        """The hits that are not recorded yet, which from now on count as recorded."""
+        self._collect()
+        hits, self._hits = self._hits, {}
+        return hits
+
+    def _collect(self) -> None:
+        for entry in self._used:
+            self._add(entry, entry.hits)
+            entry.hits = 0
+        self._used.clear()
+
+    def _add(self, entry: Remembered, hits: int) -> None:
+        place = (None if entry.shared else entry.user_id, entry.digest)
+        if place in self._hits or len(self._hits) < _COUNTED_AT_MOST:
+            self._hits[place] = self._hits.get(place, 0) + hits
+
+    def remember(
+        self,
+        place: Place,
+        found: Found,
+        *,
+        user_id: UUID | None,
+        digest: bytes,
+        asked: float,
+        ttl: timedelta,
+        buckets: tuple[str, ...],
+        drops: int,
+    ) -> Remembered:
+        """An entry of what was found or made, kept in memory if it may be."""
+        policy = self.policy
+        weight = OVERHEAD_BYTES + _size(place[1])
+        if found.value is not None:
+            weight += self.kind.weight(found.value)
+        expires_at = asked + found.remaining
+        entry = Remembered(
+            found.value,
+            user_id=user_id,
+            digest=digest,
+            shared=found.shared,
+            asked=asked,
+            fresh_until=min(expires_at, asked + policy.memory_ttl.total_seconds()),
+            refresh_at=expires_at - policy.refresh_ahead * ttl.total_seconds(),
+            weight=weight,
+            buckets=buckets,
+        )
+        if found.remaining > 0:
+            self.memory.remember(place, entry, drops)
+        return entry
+
+    def figures(self) -> CacheFigures:
+        return CacheFigures(
+            cache=self.kind.name,
+            **msgspec.structs.asdict(self.counters),
+            memory_entries=len(self.memory),
+            memory_bytes=self.memory.bytes,
+            memory_evictions=self.memory.evictions,
+        )
+
+
+def _size(key: CacheKey | bytes) -> int:
+    fields = (key,) if isinstance(key, bytes) else astuple(key)
+    return sum(len(field) for field in fields if isinstance(field, str | bytes))

@@ -1,0 +1,164 @@
+"""The second tier: one cache's table, asked and filled on behalf of the tiers together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any, Final, Generic, NamedTuple, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from clonedb import queries
+from clonedb.caching.figures import Counters
+from clonedb.caching.guard import Guard
+from clonedb.caching.keys import CacheKey
+from clonedb.caching.kinds import Kind
+from clonedb.repositories.cache_table import SHARED_USER
+from clonedb.scope import Scope
+
+K = TypeVar("K", bound=CacheKey)
+V = TypeVar("V", bound=msgspec.Struct)
+
+
+_FRESH: Final[dict[str, Any]] = {"with_stale": False}
+
+
+class Found(NamedTuple):
+    """What a look found; `value` is None where it is known that there is none.
+
+    `remaining` is the seconds for which it stays fresh; below 0 it expired so long ago.
+    """
+
+    value: Any
+    remaining: float
+    shared: bool
+
+
+class Table(Generic[K, V]):
+    """One cache's table; a call that the database fails returns None and is counted."""
+
+    __slots__ = ("_counters", "_guard", "_kind", "_queries")
+
+    def __init__(self, kind: Kind[K, V], guard: Guard, counters: Counters) -> None:
+        self._kind = kind
+        self._guard = guard
+        self._counters = counters
+        self._queries = kind.queries
+
+    def _failed(self) -> None:
+        self._counters.failures += 1
+
+    async def look(self, scope: Scope, digest: bytes, stale_for: timedelta) -> Found | None:
+        """The entry of a key, also one that expired no longer ago than that."""
+        stale = {"with_stale": True, "stale": stale_for} if stale_for else _FRESH
+        rows = await self._guard.attempt(
+            lambda: scope.rows(self._queries.look, **_owner(scope), key=digest, **stale),
+            self._failed,
+        )
+        if not rows:
+            return None
+        remaining, shared, *columns = rows[0]
+        return Found(self._value(columns), remaining, shared)
+
+    async def hottest(self, scope: Scope, limit: int) -> list[tuple[bytes, Found]]:
+        """The entries that were used most, with their digests."""
+        rows = await self._guard.attempt(
+            lambda: scope.rows(self._queries.hottest, **_owner(scope), limit=limit), self._failed
+        )
+        return [
+            (digest, Found(self._value(columns), remaining, shared))
+            for digest, remaining, shared, *columns in rows or ()
+        ]
+
+    async def put(
+        self, scope: Scope, digest: bytes, columns: dict[str, Any], ttl: timedelta, tags: list[str]
+    ) -> bool | None:
+        """Store a value; False where the same is stored with half its time left."""
+        rows = await self._guard.attempt(
+            lambda: scope.rows(
+                self._queries.put, **_owner(scope), key=digest, **columns, ttl=ttl, tags=tags
+            ),
+            self._failed,
+        )
+        return None if rows is None else bool(rows)
+
+    async def fill(
+        self,
+        scope: Scope,
+        digest: bytes,
+        columns: dict[str, Any],
+        ttl: timedelta,
+        tags: list[str],
+        holder: UUID,
+    ) -> bool | None:
+        """Store what was made under a lease; False where it is older than a change."""
+        rows = await self._guard.attempt(
+            lambda: scope.rows(
+                self._queries.fill,
+                **_owner(scope),
+                key=digest,
+                **columns,
+                ttl=ttl,
+                tags=tags,
+                holder=holder,
+            ),
+            self._failed,
+        )
+        return None if rows is None else bool(rows)
+
+    async def take_lease(
+        self, scope: Scope, digest: bytes, holder: UUID, seconds: float
+    ) -> bool | None:
+        """Whether the lease of a key is the holder's now."""
+        return await self._lease(
+            queries.cache_fill_leases.take, scope, digest, holder, seconds=seconds
+        )
+
+    async def renew_lease(
+        self, scope: Scope, digest: bytes, holder: UUID, seconds: float
+    ) -> bool | None:
+        """Whether the lease is still the holder's, and ends so many seconds from now."""
+        return await self._lease(
+            queries.cache_fill_leases.renew, scope, digest, holder, seconds=seconds
+        )
+
+    async def release_lease(self, scope: Scope, digest: bytes, holder: UUID) -> None:
+        """Let another one make the value."""
+        await self._lease(queries.cache_fill_leases.release, scope, digest, holder)
+
+    async def record_hits(self, scope: Scope, hits: dict[bytes, int]) -> None:
+        """Add hits that were counted in memory."""
+        await self._guard.attempt(
+            lambda: scope.count(
+                self._queries.record_hits,
+                **_owner(scope),
+                keys=list(hits),
+                hits=list(hits.values()),
+            ),
+            self._failed,
+        )
+
+    async def _lease(
+        self, query: Any, scope: Scope, digest: bytes, holder: UUID, **arguments: float
+    ) -> bool | None:
+        rows = await self._guard.attempt(
+            lambda: scope.rows(
+                query,
+                **_owner(scope),
+                cache=self._kind.name,
+                key=digest,
+                holder=holder,
+                **arguments,
+            ),
+            self._failed,
+        )
+        return None if rows is None else bool(rows)
+
+    def _value(self, columns: Iterable[Any]) -> V | None:
+        first, *others = columns
+        return None if first is None else self._kind.value(first, *others)
+
+
+def _owner(scope: Scope) -> dict[str, UUID]:
+    return {} if scope.user_id is not None else {"user_id": SHARED_USER}

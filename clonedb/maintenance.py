@@ -1,0 +1,123 @@
+"""Upkeep: what may be removed at any time, in batches that disturb nobody.
+
+It may run twice at once and be killed at any point: every batch is a transaction of its own, skips
+rows that somebody else has, and removes nothing that anybody can still read.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from clonedb.database import Database
+from clonedb.errors import InvalidInput
+from clonedb.objects.store import ObjectStore
+
+# A batch of each step takes a few milliseconds.
+_CACHE_BATCH: Final = 1_000
+_LIMIT_BATCH: Final = 10_000
+
+# What dashboards of the last month ask for.
+WINDOWS_KEPT: Final = timedelta(days=31)
+
+
+class UpkeepStep(msgspec.Struct, frozen=True):
+    """What one step has removed (or, of `shared_embeddings`, made), and how long it took."""
+
+    step: str
+    rows: int
+    seconds: float
+
+
+async def maintain(
+    worker: Database,
+    *,
+    keep_windows: timedelta = WINDOWS_KEPT,
+    share_embeddings: int | None = None,
+    object_store: ObjectStore | None = None,
+) -> AsyncIterator[UpkeepStep]:
+    """Do all that is due, under the worker login; each step is yielded as it ends.
+
+    Removes expired cache entries and what is beyond a cache's budget, leases that are over, idle
+    rate limit buckets, receipts that are too old, and counts of minutes older than `keep_windows`. With `share_embeddings`,
+    embeddings that so many users hold are shared first (see `share_common_embeddings`). With an
+    object store, the objects that no row owns any more are deleted in it.
+    """
+    if keep_windows < timedelta(0):
+        raise InvalidInput(f"keep_windows is not negative: {keep_windows}")
+    before = datetime.now(UTC) - keep_windows
+    steps: list[tuple[str, Callable[[], Awaitable[int]]]] = [
+        ("cache_entries", lambda: _trim(worker)),
+        (
+            "rate_limit_buckets",
+            lambda: _repeat(
+                lambda: worker.rate_limits.purge_buckets(limit=_LIMIT_BATCH), _LIMIT_BATCH
+            ),
+        ),
+        (
+            "rate_limit_receipts",
+            lambda: _repeat(
+                lambda: worker.rate_limits.purge_receipts(limit=_LIMIT_BATCH), _LIMIT_BATCH
+            ),
+        ),
+        (
+            "rate_limit_windows",
+            lambda: _repeat(
+                lambda: worker.rate_limits.purge_windows(before=before, limit=_LIMIT_BATCH),
+                _LIMIT_BATCH,
+            ),
+        ),
+    ]
+    if share_embeddings is not None:
+        holders = share_embeddings
+        # Before expired ones are removed, since those count as holders too.
+        steps.insert(
+            0,
+            (
+                "shared_embeddings",
+                lambda: _repeat(
+                    lambda: worker.caches.share_common_embeddings(
+                        holders=holders, limit=_CACHE_BATCH
+                    ),
+                    _CACHE_BATCH,
+                ),
+            ),
+        )
+    if object_store is not None:
+        steps.append(("stored_objects", lambda: _work_off(worker, object_store)))
+    for name, step in steps:
+        started = time.perf_counter()
+        rows = await step()
+        yield UpkeepStep(name, rows, time.perf_counter() - started)
+
+
+async def _work_off(worker: Database, store: ObjectStore) -> int:
+    total = 0
+    while True:
+        done = await store.work_off(worker)
+        total += done.deleted
+        # What has failed is tried again later.
+        if done.claimed == 0:
+            return total
+
+
+async def _trim(worker: Database) -> int:
+    total = 0
+    while True:
+        trimmed = await worker.caches.trim(limit=_CACHE_BATCH)
+        total += sum(cache.expired + cache.evicted for cache in trimmed)
+        if all(cache.expired < _CACHE_BATCH and cache.evicted == 0 for cache in trimmed):
+            return total
+
+
+async def _repeat(batch: Callable[[], Awaitable[int]], size: int) -> int:
+    total = 0
+    while True:
+        rows = await batch()
+        total += rows
+        if rows < size:
+            return total
