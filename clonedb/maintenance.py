@@ -43,9 +43,10 @@ async def maintain(
     """Do all that is due, under the worker login; each step is yielded as it ends.
 
     Removes expired cache entries and what is beyond a cache's budget, leases that are over, idle
-    rate limit buckets, receipts that are too old, and counts of minutes older than `keep_windows`. With `share_embeddings`,
-    embeddings that so many users hold are shared first (see `share_common_embeddings`). With an
-    object store, the objects that no row owns any more are deleted in it.
+    rate limit buckets, receipts that are too old, and counts of minutes older than `keep_windows`.
+    With `share_embeddings`, embeddings that so many users hold are shared first (see
+    `share_common_embeddings`). With an object store, the objects that no row owns any more are
+    deleted in it.
     """
     if keep_windows < timedelta(0):
         raise InvalidInput(f"keep_windows is not negative: {keep_windows}")
