@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import Annotated, Any, ClassVar, Final
 from uuid import UUID
@@ -23,7 +23,7 @@ from clonedb.ids import check_id
 from clonedb.repositories.audio_chunk_cache import AudioFormat, SampleRate
 from clonedb.repositories.caches import CacheName
 from clonedb.repositories.vocabulary import LlmProvider, TtsProvider
-from clonedb.validation import Label, Text, convert
+from clonedb.validation import LONGEST_LABEL, MAXIMUM_TEXT_BYTES, Label, Text, convert
 from clonedb.vectors import MAXIMUM_DIMENSIONS, Vector
 
 # Raised when the encoding changes: what another release has stored is then not found.
@@ -42,9 +42,7 @@ class CacheKey(msgspec.Struct, frozen=True):
     def digest(self) -> bytes:
         """The SHA-256 that the value is stored by; InvalidInput for a field that is none."""
         self._check()
-        # MessagePack knows no subclass of bytes.
-        given = (bytes(one) if isinstance(one, bytes) else one for one in astuple(self))
-        fields = (ENCODING_VERSION, self.cache, *given)
+        fields = (ENCODING_VERSION, self.cache, *self._fields())
         try:
             return sha256(_encoder.encode(fields)).digest()
         except (TypeError, ValueError, OverflowError) as error:
@@ -52,6 +50,10 @@ class CacheKey(msgspec.Struct, frozen=True):
 
     def _check(self) -> None:
         raise NotImplementedError
+
+    def _fields(self) -> Iterable[object]:
+        # MessagePack knows no subclass of bytes.
+        return [bytes(one) if isinstance(one, bytes) else one for one in astuple(self)]
 
 
 class EmbeddingKey(CacheKey, frozen=True):
@@ -63,8 +65,15 @@ class EmbeddingKey(CacheKey, frozen=True):
     model: str
 
     def _check(self) -> None:
-        convert(self.text, Text, "text")
-        convert(self.model, Label, "model")
+        # The plain case first: this is asked before every read of the table.
+        if type(self.text) is not str or len(self.text) > MAXIMUM_TEXT_BYTES // 4:
+            convert(self.text, Text, "text")
+        model = self.model
+        if type(model) is not str or not 1 <= len(model) <= LONGEST_LABEL or "\0" in model:
+            convert(model, Label, "model")
+
+    def _fields(self) -> Iterable[object]:
+        return (self.text, self.model)
 
 
 class VectorSearchKey(CacheKey, frozen=True, kw_only=True):

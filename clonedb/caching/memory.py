@@ -54,8 +54,8 @@ class Remembered:
         asked: float,
         fresh_until: float,
         refresh_at: float,
-        weight: int,
         buckets: tuple[str, ...],
+        weight: int = OVERHEAD_BYTES,
     ) -> None:
         self.value = value
         self.tally = tally
@@ -81,6 +81,11 @@ class Memory:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anything is remembered at all."""
+        return self._most_entries > 0
 
     @property
     def bytes(self) -> int:
@@ -129,6 +134,8 @@ class Memory:
 
     def move(self, digest: Place, place: Place) -> Remembered | None:
         """The entry that lies at a digest, from now on at its key; None for none."""
+        if not self._entries.lie_at_digests:
+            return None
         entry: Remembered | None = self._entries.pop(digest, None)
         if entry is not None:
             self._entries[place] = entry
@@ -136,6 +143,8 @@ class Memory:
 
     def peek(self, digest: Place) -> Remembered | None:
         """The entry that lies at a digest; None for none."""
+        if not self._entries.lie_at_digests:
+            return None
         entry: Remembered | None = self._entries.get(digest)
         return entry
 
@@ -156,11 +165,14 @@ class _Entries(LRUCache[Place, Remembered]):
         super().__init__(maxsize, getsizeof=lambda entry: entry.weight)
         self.places: dict[str, set[Place]] = {}
         self.evictions = 0
+        # Whether any were warmed, who are looked for by their digests.
+        self.lie_at_digests = False
 
     def __setitem__(self, place: Place, entry: Remembered) -> None:
         if place in self:
             del self[place]
         super().__setitem__(place, entry)
+        self.lie_at_digests |= isinstance(place[1], bytes)
         for bucket in entry.buckets:
             self.places.setdefault(bucket, set()).add(place)
 

@@ -18,7 +18,7 @@ from clonedb.caching.flights import Flight
 from clonedb.caching.guard import Guard
 from clonedb.caching.keys import CacheKey
 from clonedb.caching.kinds import Kind
-from clonedb.caching.memory import OVERHEAD_BYTES, Memory, Place, Remembered, Tally
+from clonedb.caching.memory import Memory, Place, Remembered, Tally
 from clonedb.caching.policy import CachePolicy
 from clonedb.caching.table import Found, Table
 from clonedb.notifications import Notifications
@@ -74,7 +74,9 @@ class CacheState(Generic[K, V]):
 
     __slots__ = (
         "_hits",
+        "_memory_seconds",
         "_random",
+        "_refresh_ahead",
         "_stored",
         "_tidy",
         "_used",
@@ -107,6 +109,8 @@ class CacheState(Generic[K, V]):
         self.background = background
         self.counters = Counters()
         self.table = Table(kind, guard, self.counters)
+        self._memory_seconds = policy.memory_ttl.total_seconds()
+        self._refresh_ahead = policy.refresh_ahead
         self.memory = Memory(entries=policy.memory_entries, bytes=policy.memory_bytes)
         self.flights: dict[Place, Flight[V]] = {}
         self.refreshing: set[Place] = set()
@@ -185,21 +189,20 @@ class CacheState(Generic[K, V]):
         drops: int,
     ) -> Remembered:
         """An entry of what was found or made, kept in memory if it may be."""
-        policy = self.policy
-        weight = OVERHEAD_BYTES + _size(place[1])
-        if found.value is not None:
-            weight += self.kind.weight(found.value)
-        expires_at = asked + found.remaining
+        value, remaining, shared = found
+        expires_at = asked + remaining
         entry = Remembered(
-            found.value,
-            tally=Tally(None if found.shared else user_id, digest),
+            value,
+            tally=Tally(None if shared else user_id, digest),
             asked=asked,
-            fresh_until=min(expires_at, asked + policy.memory_ttl.total_seconds()),
-            refresh_at=expires_at - policy.refresh_ahead * ttl.total_seconds(),
-            weight=weight,
+            fresh_until=min(expires_at, asked + self._memory_seconds),
+            refresh_at=expires_at - self._refresh_ahead * ttl.total_seconds(),
             buckets=buckets,
         )
-        if found.remaining > 0:
+        if remaining > 0 and self.memory.is_open:
+            entry.weight += _size(place[1])
+            if value is not None:
+                entry.weight += self.kind.weight(value)
             self.memory.remember(place, entry, drops)
         return entry
 
