@@ -15,10 +15,11 @@ from psycopg.rows import dict_row
 from clonedb.doctor.check import Need, all_checks
 from clonedb.doctor.findings import LEVELS, Finding, Report, Skipped
 from clonedb.errors import NotMigrated
-from clonedb.migration.connection import connect, explain
+from clonedb.migration.connection import connect
 from clonedb.queries import load_directory, query_of
 from clonedb.resources import sql_directory
 from clonedb.settings import parse_dsn
+from clonedb.sqlstates import translate
 
 _REASONS: Final[dict[Need, str]] = {
     "may_read_hba_rules": "pg_hba_file_rules is a superuser's to read, and whose they grant it to",
@@ -45,7 +46,7 @@ def examine_connection(connection: psycopg.Connection[Any]) -> Report:
         with connection.transaction(force_rollback=True):
             return _examine(connection)
     except psycopg.Error as error:
-        raise explain(error, "sql/doctor") from error
+        raise translate(error) from error
 
 
 def _examine(connection: psycopg.Connection[Any]) -> Report:

@@ -22,7 +22,8 @@ FROM (
         format('%s (%I)', a.privilege_type, t.attname),
         a.grantee
     FROM pg_catalog.pg_class AS c
-    INNER JOIN pg_catalog.pg_attribute AS t ON t.attrelid = c.oid
+    INNER JOIN pg_catalog.pg_attribute AS t
+        ON t.attrelid = c.oid AND t.attacl IS NOT NULL
     CROSS JOIN LATERAL aclexplode(t.attacl) AS a
     WHERE c.relnamespace = 'clonedb'::regnamespace
         AND NOT c.relispartition

@@ -2,8 +2,30 @@
 -- Foreign keys from one table of people to another, other than to the users, without user_id first.
 SELECT
     k.conrelid::regclass::text AS object,
-    quote_ident(k.conname) AS key
+    quote_ident(k.conname) AS key,
+    format(
+        'ALTER TABLE %s DROP CONSTRAINT %I, ADD CONSTRAINT %I FOREIGN KEY (user_id, %s) '
+        'REFERENCES %s (user_id, %s) ON DELETE %s;',
+        k.conrelid::regclass,
+        k.conname,
+        k.conname,
+        x.referring,
+        k.confrelid::regclass,
+        x.referred,
+        CASE k.confdeltype WHEN 'c' THEN 'CASCADE' ELSE 'RESTRICT' END
+    ) AS remedy
 FROM pg_catalog.pg_constraint AS k
+CROSS JOIN LATERAL (
+    SELECT
+        string_agg(quote_ident(own.attname), ', ' ORDER BY u.place) AS referring,
+        string_agg(quote_ident(theirs.attname), ', ' ORDER BY u.place) AS referred
+    FROM unnest(k.conkey, k.confkey) WITH ORDINALITY AS u (own, theirs, place)
+    INNER JOIN pg_catalog.pg_attribute AS own
+        ON own.attrelid = k.conrelid AND own.attnum = u.own
+    INNER JOIN pg_catalog.pg_attribute AS theirs
+        ON theirs.attrelid = k.confrelid AND theirs.attnum = u.theirs
+    WHERE own.attname <> 'user_id'
+) AS x
 WHERE k.connamespace = 'clonedb'::regnamespace
     AND k.contype = 'f'
     AND k.conparentid = 0

@@ -18,7 +18,8 @@ SELECT
     format('%s (%I)', a.privilege_type, t.attname) AS privilege,
     a.grantee::regrole::text AS grantee
 FROM pg_catalog.pg_class AS c
-INNER JOIN pg_catalog.pg_attribute AS t ON t.attrelid = c.oid
+INNER JOIN pg_catalog.pg_attribute AS t
+    ON t.attrelid = c.oid AND t.attacl IS NOT NULL
 CROSS JOIN LATERAL aclexplode(t.attacl) AS a
 WHERE c.relnamespace = 'clonedb'::regnamespace
     AND a.is_grantable

@@ -1,13 +1,33 @@
 -- name: find()
--- Settings that log statements, where the parameters are logged with them. Taken from this session,
--- and from what roles set for themselves.
-WITH logging AS (
-    SELECT format('%s = %s', s.name, s.setting) AS reason
+-- Settings that log statements, where the parameters are logged with them: the server's, unless the
+-- database has its own, and what roles set for themselves.
+WITH own (name, value) AS (
+    SELECT
+        split_part(u.entry, '=', 1),
+        substring(u.entry FROM '=(.*)$')
+    FROM pg_catalog.pg_db_role_setting AS s
+    INNER JOIN pg_catalog.pg_database AS d ON d.oid = s.setdatabase
+    CROSS JOIN LATERAL unnest(s.setconfig) AS u (entry)
+    WHERE s.setrole = 0
+        AND d.datname = current_database()
+),
+
+setting AS (
+    SELECT
+        s.name,
+        coalesce(own.value, s.setting) AS value
     FROM pg_catalog.pg_settings AS s
-    WHERE s.name = 'log_statement' AND s.setting IN ('mod', 'all')
-        OR s.name IN ('log_min_duration_statement', 'log_min_duration_sample')
-        AND s.setting <> '-1'
-        OR s.name = 'log_transaction_sample_rate' AND s.setting <> '0'
+    LEFT JOIN own ON own.name = s.name
+    WHERE s.name LIKE 'log\_%'
+),
+
+logging AS (
+    SELECT format('%s = %s', setting.name, setting.value) AS reason
+    FROM setting
+    WHERE setting.name = 'log_statement' AND setting.value IN ('mod', 'all')
+        OR setting.name IN ('log_min_duration_statement', 'log_min_duration_sample')
+        AND setting.value <> '-1'
+        OR setting.name = 'log_transaction_sample_rate' AND setting.value <> '0'
     UNION
     SELECT format('%s (%s)', replace(u.entry, '=', ' = '), s.setrole::regrole)
     FROM pg_catalog.pg_db_role_setting AS s
@@ -20,10 +40,10 @@ WITH logging AS (
 
 SELECT
     quote_ident(current_database()) AS object,
-    l.setting AS value,
+    setting.value,
     string_agg(logging.reason, ', ' ORDER BY logging.reason) AS reasons
-FROM pg_catalog.pg_settings AS l
+FROM setting
 CROSS JOIN logging
-WHERE l.name = 'log_parameter_max_length'
-    AND l.setting <> '0'
-GROUP BY l.setting;
+WHERE setting.name = 'log_parameter_max_length'
+    AND setting.value <> '0'
+GROUP BY setting.value;

@@ -1,5 +1,5 @@
 -- name: find()
--- Tables and partitions that a dump would fail on, or find empty.
+-- Tables, partitions and sequences that a dump would fail on, or find empty.
 SELECT
     c.oid::regclass::text AS object,
     CASE
@@ -43,6 +43,6 @@ CROSS JOIN LATERAL (
         ) AS sees_rows
 ) AS x
 WHERE c.relnamespace = 'clonedb'::regnamespace
-    AND c.relkind IN ('r', 'p')
+    AND c.relkind IN ('r', 'p', 'S')
     AND NOT (x.may_read AND x.sees_rows)
 ORDER BY object;

@@ -1,13 +1,24 @@
 -- name: find()
--- The setting by which passwords are stored, as this session has it, and where it comes from.
+-- The setting by which passwords are stored: the server's, or the database's own.
+WITH own (name, value) AS (
+    SELECT
+        split_part(u.entry, '=', 1),
+        substring(u.entry FROM '=(.*)$')
+    FROM pg_catalog.pg_db_role_setting AS s
+    INNER JOIN pg_catalog.pg_database AS d ON d.oid = s.setdatabase
+    CROSS JOIN LATERAL unnest(s.setconfig) AS u (entry)
+    WHERE s.setrole = 0
+        AND d.datname = current_database()
+)
+
 SELECT
     s.name AS object,
-    s.setting AS value,
-    CASE s.source
-        WHEN 'database' THEN format('ALTER DATABASE %I RESET password_encryption', current_database())
-        WHEN 'user' THEN format('ALTER ROLE %I RESET password_encryption', current_user)
-        ELSE 'ALTER SYSTEM SET password_encryption = ''scram-sha-256'''
+    coalesce(own.value, s.setting) AS value,
+    CASE
+        WHEN own.value IS NULL THEN 'ALTER SYSTEM SET password_encryption = ''scram-sha-256'''
+        ELSE format('ALTER DATABASE %I RESET password_encryption', current_database())
     END AS place
 FROM pg_catalog.pg_settings AS s
+LEFT JOIN own ON own.name = s.name
 WHERE s.name = 'password_encryption'
-    AND s.setting <> 'scram-sha-256';
+    AND coalesce(own.value, s.setting) <> 'scram-sha-256';

@@ -1,7 +1,8 @@
 -- name: find()
 -- Policies that call, outside of a sub-select, a function that may give another value each time.
 -- What remains of an expression without its sub-selects is searched; parentheses in them may be
--- three deep. Arguments that are columns need the call for each row, and are left.
+-- three deep. Arguments that are columns need the call for each row, and are left. A partition has
+-- its table's policies, or is found by partition_differs.
 WITH part AS (
     SELECT
         p.oid,
@@ -12,6 +13,7 @@ WITH part AS (
     FROM pg_catalog.pg_policy AS p
     INNER JOIN pg_catalog.pg_class AS c ON c.oid = p.polrelid
     WHERE c.relnamespace = 'clonedb'::regnamespace
+        AND NOT c.relispartition
 ),
 
 called AS (
@@ -42,7 +44,9 @@ called AS (
             FROM pg_catalog.pg_attribute AS a
             WHERE a.attrelid = part.polrelid
                 AND a.attnum > 0
-                AND substring(match.groups[1] FROM '\((.*)\)') ~ concat('\m', a.attname, '\M')
+                AND regexp_replace(
+                    substring(match.groups[1] FROM '\((.*)\)'), '''[^'']*''', '', 'g'
+                ) ~ concat('\m', a.attname, '\M')
         )
 )
 

@@ -8,6 +8,6 @@ from clonedb.doctor.check import Check
 
 CHECK = Check(
     level="error",
-    message="{key} accepts rows of another user",
-    remedy="ALTER TABLE {object} DROP CONSTRAINT {key};",
+    message="{key} does not begin with user_id, and may accept another user's rows",
+    remedy="{remedy}",
 )

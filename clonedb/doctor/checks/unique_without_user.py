@@ -9,7 +9,7 @@ from clonedb.doctor.declared import KEYED_WITHOUT_USER
 
 CHECK = Check(
     level="error",
-    message="{key} is unique over all users, and tells who has a value",
+    message="{key} does not begin with user_id, and may tell that somebody has a value",
     remedy="{remedy}",
     arguments={"keyed_otherwise": KEYED_WITHOUT_USER},
 )
