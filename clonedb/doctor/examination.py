@@ -1,4 +1,4 @@
-"""Running the checks: two round trips on one connection, which changes nothing.
+"""Running the checks: all of them in one pipeline, in a transaction that is rolled back.
 
 Synchronous, as deployments are: from a coroutine call `asyncio.to_thread(examine, dsn)`.
 """
@@ -72,7 +72,7 @@ def _send(connection: psycopg.Connection[Any], name: str, **arguments: Any) -> C
     given = {key: list(value) for key, value in arguments.items()}
     statement, values = query_of(getattr(_queries(), name).find).bind(given)
     cursor = psycopg.RawCursor(connection, row_factory=dict_row)
-    cursor.execute(statement.text.encode(), values, prepare=False)
+    cursor.execute(statement.text.encode(), values)
     return cursor
 
 

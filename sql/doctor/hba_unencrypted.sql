@@ -8,13 +8,20 @@ SELECT
     h.type
 FROM pg_catalog.pg_hba_file_rules AS h
 CROSS JOIN LATERAL (
-    SELECT
-        coalesce(to_jsonb(h) ->> 'file_name', current_setting('hba_file')) AS file,
+    VALUES
+    (
+        coalesce(to_jsonb(h) ->> 'file_name', current_setting('hba_file')),
         concat_ws(
-            ' ', h.type, array_to_string(h.database, ','), array_to_string(h.user_name, ','),
-            h.address, h.netmask, h.auth_method
-        ) AS rule
-) AS x
+            ' ',
+            h.type,
+            array_to_string(h.database, ','),
+            array_to_string(h.user_name, ','),
+            h.address,
+            h.netmask,
+            h.auth_method
+        )
+    )
+) AS x (file, rule)
 WHERE h.type LIKE 'host%'
     AND coalesce(h.address, '') NOT IN ('127.0.0.1', '::1', 'localhost', 'samehost')
     AND h.type IN ('host', 'hostnossl')

@@ -13,8 +13,12 @@ WITH own (name, value) AS (
 
 SELECT
     quote_ident(current_database()) AS object,
-    coalesce(own.value, s.setting) AS value
-FROM pg_catalog.pg_settings AS s
+    x.value
+FROM (
+    VALUES ('log_parameter_max_length_on_error')
+) AS s (name)
 LEFT JOIN own ON own.name = s.name
-WHERE s.name = 'log_parameter_max_length_on_error'
-    AND coalesce(own.value, s.setting) <> '0';
+CROSS JOIN LATERAL (
+    VALUES (coalesce(own.value, current_setting(s.name)))
+) AS x (value)
+WHERE x.value <> '0';

@@ -15,10 +15,17 @@ WITH own (name, value) AS (
 setting AS (
     SELECT
         s.name,
-        coalesce(own.value, s.setting) AS value
-    FROM pg_catalog.pg_settings AS s
+        coalesce(own.value, current_setting(s.name)) AS value
+    FROM unnest(
+        ARRAY[
+            'log_min_duration_sample',
+            'log_min_duration_statement',
+            'log_parameter_max_length',
+            'log_statement',
+            'log_transaction_sample_rate'
+        ]
+    ) AS s (name)
     LEFT JOIN own ON own.name = s.name
-    WHERE s.name LIKE 'log\_%'
 ),
 
 logging AS (

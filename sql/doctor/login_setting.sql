@@ -12,10 +12,8 @@ SELECT
 FROM pg_catalog.pg_db_role_setting AS s
 CROSS JOIN LATERAL unnest(s.setconfig) AS u (entry)
 CROSS JOIN LATERAL (
-    SELECT
-        split_part(u.entry, '=', 1) AS name,
-        substring(u.entry FROM '=(.*)$') AS value
-) AS x
+    VALUES (split_part(u.entry, '=', 1), substring(u.entry FROM '=(.*)$'))
+) AS x (name, value)
 LEFT JOIN pg_catalog.pg_database AS d ON d.oid = s.setdatabase
 WHERE (s.setdatabase = 0 OR d.datname = current_database())
     AND (s.setrole = 0 OR s.setrole::regrole::text ~ '^clonedb_|^"clonedb_' OR s.setrole IN (

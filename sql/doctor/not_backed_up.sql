@@ -23,8 +23,9 @@ SELECT
     ) AS remedy
 FROM pg_catalog.pg_class AS c
 CROSS JOIN LATERAL (
-    SELECT
-        has_table_privilege('clonedb_backup', c.oid, 'SELECT') AS may_read,
+    VALUES
+    (
+        has_table_privilege('clonedb_backup', c.oid, 'SELECT'),
         NOT c.relrowsecurity
         OR NOT EXISTS (
             -- Without any it is found by no_policy.
@@ -40,8 +41,9 @@ CROSS JOIN LATERAL (
                 AND p.polcmd IN ('r', '*')
                 AND pg_get_expr(p.polqual, p.polrelid) = 'true'
                 AND ('clonedb_backup'::regrole = ANY(p.polroles) OR 0::oid = ANY(p.polroles))
-        ) AS sees_rows
-) AS x
+        )
+    )
+) AS x (may_read, sees_rows)
 WHERE c.relnamespace = 'clonedb'::regnamespace
     AND c.relkind IN ('r', 'p', 'S')
     AND NOT (x.may_read AND x.sees_rows)

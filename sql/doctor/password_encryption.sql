@@ -13,12 +13,16 @@ WITH own (name, value) AS (
 
 SELECT
     s.name AS object,
-    coalesce(own.value, s.setting) AS value,
+    x.value,
     CASE
         WHEN own.value IS NULL THEN 'ALTER SYSTEM SET password_encryption = ''scram-sha-256'''
         ELSE format('ALTER DATABASE %I RESET password_encryption', current_database())
     END AS place
-FROM pg_catalog.pg_settings AS s
+FROM (
+    VALUES ('password_encryption')
+) AS s (name)
 LEFT JOIN own ON own.name = s.name
-WHERE s.name = 'password_encryption'
-    AND coalesce(own.value, s.setting) <> 'scram-sha-256';
+CROSS JOIN LATERAL (
+    VALUES (coalesce(own.value, current_setting(s.name)))
+) AS x (value)
+WHERE x.value <> 'scram-sha-256';

@@ -59,14 +59,14 @@ SELECT DISTINCT
             ' USING (%s)', replace(part.using_text, called.call, format('(SELECT %s)', called.call))
         ),
         ''
-    ) AS using,
+    ) AS using_clause,
     coalesce(
         format(
             ' WITH CHECK (%s)',
             replace(part.check_text, called.call, format('(SELECT %s)', called.call))
         ),
         ''
-    ) AS check
+    ) AS check_clause
 FROM part
 INNER JOIN called ON called.oid = part.oid
 ORDER BY object, policy, function;

@@ -5,10 +5,10 @@ WITH granted AS (
         c.oid,
         t.attname,
         t.attnum,
-        NOT (
-            y.typcategory IN ('B', 'D', 'E', 'N', 'T')
-            OR y.typname IN ('uuid', 'xid8', 'bool')
-            OR concat(c.relname, '.', t.attname) = ANY(:readable::text[])
+        (
+            y.typcategory NOT IN ('B', 'D', 'E', 'N', 'T')
+            AND y.typname NOT IN ('uuid', 'xid8')
+            AND concat(c.relname, '.', t.attname) <> ALL(:readable::text[])
         ) AS is_content
     FROM pg_catalog.pg_class AS c
     INNER JOIN pg_catalog.pg_attribute AS t
@@ -20,10 +20,14 @@ WITH granted AS (
         AND EXISTS (
             SELECT 1
             FROM (
-                SELECT g.grantee, g.privilege_type
+                SELECT
+                    g.grantee,
+                    g.privilege_type
                 FROM aclexplode(c.relacl) AS g
                 UNION ALL
-                SELECT g.grantee, g.privilege_type
+                SELECT
+                    g.grantee,
+                    g.privilege_type
                 FROM aclexplode(t.attacl) AS g
             ) AS a
             WHERE a.grantee = 'clonedb_readonly'::regrole

@@ -160,10 +160,8 @@ DEFECTS: Final[dict[str, list[Defect]]] = {
             "clonedb.find_login(text)",
         ),
     ],
-    "hba_unencrypted": [
-        Defect(rule="host clonedb clonedb_app 192.0.2.0/24 scram-sha-256", object="pg_hba.conf:1")
-    ],
-    "hba_weak": [Defect(rule="hostssl all clonedb_worker 0.0.0.0/0 md5", object="pg_hba.conf:1")],
+    "hba_unencrypted": [Defect(rule="host clonedb clonedb_app 192.0.2.0/24 scram-sha-256")],
+    "hba_weak": [Defect(rule="hostssl all clonedb_worker 0.0.0.0/0 md5")],
     "index_duplicate": [
         Defect(
             "CREATE INDEX daily_usage_again ON clonedb.daily_usage (user_id, day)",

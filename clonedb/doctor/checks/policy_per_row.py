@@ -9,5 +9,5 @@ from clonedb.doctor.check import Check
 CHECK = Check(
     level="warning",
     message="the policy {policy} calls {function} for every row and not once for a statement",
-    remedy="ALTER POLICY {policy} ON {object}{using}{check};",
+    remedy="ALTER POLICY {policy} ON {object}{using_clause}{check_clause};",
 )
