@@ -94,7 +94,13 @@ DEFECTS: Final[dict[str, list[Defect]]] = {
         Defect(
             "ALTER FUNCTION clonedb.find_login(text) OWNER TO clonedb_superuser",
             "clonedb.find_login(text)",
-        )
+        ),
+        Defect(
+            "CREATE PROCEDURE clonedb.tidy() LANGUAGE sql SECURITY DEFINER "
+            "SET search_path = pg_catalog, pg_temp AS 'SELECT 1';"
+            "REVOKE EXECUTE ON PROCEDURE clonedb.tidy() FROM PUBLIC",
+            "clonedb.tidy()",
+        ),
     ],
     "definer_without_path": [
         Defect(
@@ -170,7 +176,7 @@ DEFECTS: Final[dict[str, list[Defect]]] = {
     ],
     "index_invalid": [
         Defect(
-            "CREATE INDEX turns_unfinished ON ONLY clonedb.conversation_turns (user_id, created_at)",
+            "CREATE INDEX turns_unfinished ON ONLY clonedb.conversation_turns (created_at)",
             "clonedb.turns_unfinished",
         ),
         Defect(

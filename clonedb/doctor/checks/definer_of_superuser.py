@@ -9,5 +9,5 @@ from clonedb.doctor.check import Check
 CHECK = Check(
     level="error",
     message="it acts with the rights of the superuser {owner}, whom no policy holds",
-    remedy="ALTER FUNCTION {object} OWNER TO clonedb_owner;",
+    remedy="ALTER ROUTINE {object} OWNER TO clonedb_owner;",
 )

@@ -9,5 +9,5 @@ from clonedb.doctor.check import Check
 CHECK = Check(
     level="error",
     message="it acts with its owner's rights, and its search_path is not pinned with pg_temp last",
-    remedy="ALTER FUNCTION {object} SET search_path = pg_catalog, pg_temp;",
+    remedy="ALTER ROUTINE {object} SET search_path = pg_catalog, pg_temp;",
 )

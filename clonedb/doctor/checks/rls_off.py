@@ -9,5 +9,5 @@ from clonedb.doctor.check import Check
 CHECK = Check(
     level="error",
     message="row-level security is off",
-    remedy="ALTER TABLE {object} ENABLE ROW LEVEL SECURITY;",
+    remedy="{remedy}",
 )
