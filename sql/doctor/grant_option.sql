@@ -9,6 +9,7 @@ FROM pg_catalog.pg_class AS c
 CROSS JOIN LATERAL aclexplode(c.relacl) AS a
 WHERE c.relnamespace = 'clonedb'::regnamespace
     AND c.relkind IN ('r', 'p', 'v')
+    AND NOT c.relispartition
     AND a.is_grantable
     AND a.grantee <> c.relowner
 UNION ALL
@@ -22,6 +23,7 @@ INNER JOIN pg_catalog.pg_attribute AS t
     ON t.attrelid = c.oid AND t.attacl IS NOT NULL
 CROSS JOIN LATERAL aclexplode(t.attacl) AS a
 WHERE c.relnamespace = 'clonedb'::regnamespace
+    AND NOT c.relispartition
     AND a.is_grantable
     AND a.grantee <> c.relowner
 UNION ALL

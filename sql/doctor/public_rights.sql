@@ -1,5 +1,5 @@
 -- name: find()
--- Rights of PUBLIC on everything but functions, which function_public finds.
+-- Rights of PUBLIC on everything but functions and partitions, whose are findings of their own.
 SELECT
     quote_ident(n.nspname) AS object,
     'SCHEMA' AS kind,
@@ -29,5 +29,6 @@ INNER JOIN pg_catalog.pg_attribute AS t
     ON t.attrelid = c.oid AND t.attacl IS NOT NULL
 CROSS JOIN LATERAL aclexplode(t.attacl) AS a
 WHERE c.relnamespace = 'clonedb'::regnamespace
+    AND NOT c.relispartition
     AND a.grantee = 0
 ORDER BY object, privilege;

@@ -287,7 +287,11 @@ DEFECTS: Final[dict[str, list[Defect]]] = {
         Defect(
             "GRANT SELECT ON clonedb.conversation_turns_{month} TO clonedb_app",
             "clonedb.conversation_turns_{month}",
-        )
+        ),
+        Defect(
+            "GRANT SELECT (user_transcript) ON clonedb.conversation_turns_{month} TO PUBLIC",
+            "clonedb.conversation_turns_{month}",
+        ),
     ],
     "password_encryption": [
         Defect(
