@@ -8,7 +8,7 @@ from clonedb.doctor.check import Check
 
 CHECK = Check(
     level="error",
-    message="{grantee} gets {privilege} on every new {kind} that {maker} makes{place}",
+    message="{grantee} gets {privilege} on all {kind} that {maker} makes from now on{place}",
     remedy=(
         "ALTER DEFAULT PRIVILEGES FOR ROLE {maker}{schema} REVOKE {privilege} ON {kind} FROM "
         "{grantee};"
