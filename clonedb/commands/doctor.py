@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 _WHO_RUNS_THEM = (
     "-- Remedies, to be read before they are run: in a session of clonedb_migrator after\n"
-    "-- SET ROLE clonedb_owner; what the owner is refused (roles, settings, others' objects), as an\n"
-    "-- administrator."
+    "-- SET ROLE clonedb_owner; what the owner is refused (roles, settings, objects of others)\n"
+    "-- as an administrator."
 )
 
 

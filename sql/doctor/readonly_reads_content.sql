@@ -7,7 +7,7 @@ WITH granted AS (
         t.attnum,
         (
             y.typcategory NOT IN ('B', 'D', 'E', 'N', 'T')
-            AND y.typname NOT IN ('uuid', 'xid8')
+            AND y.typname NOT IN ('pg_lsn', 'pg_snapshot', 'uuid', 'xid8')
             AND concat(c.relname, '.', t.attname) <> ALL(:readable::text[])
         ) AS is_content
     FROM pg_catalog.pg_class AS c
