@@ -75,7 +75,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure beside the peers, in 15 minutes; `-- --smoke` only proves that it works."""
+    """Measure beside the peers, in 20 minutes; `-- --smoke` only proves that it works."""
     session.install("-q", "-e", ".[bench]")
     session.run("python", "-m", "tests.benchmarks", *session.posargs)
 

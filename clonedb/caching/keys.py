@@ -42,8 +42,13 @@ class CacheKey(msgspec.Struct, frozen=True):
     def digest(self) -> bytes:
         """The SHA-256 that the value is stored by; InvalidInput for a field that is none."""
         self._check()
-        fields = (ENCODING_VERSION, self.cache, *astuple(self))
-        return sha256(_encoder.encode(fields)).digest()
+        # MessagePack knows no subclass of bytes.
+        given = (bytes(one) if isinstance(one, bytes) else one for one in astuple(self))
+        fields = (ENCODING_VERSION, self.cache, *given)
+        try:
+            return sha256(_encoder.encode(fields)).digest()
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InvalidInput(f"{type(self).__name__}: {error}") from None
 
     def _check(self) -> None:
         raise NotImplementedError
@@ -105,6 +110,8 @@ class LlmResponseKey(CacheKey, frozen=True, kw_only=True):
 
     def _check(self) -> None:
         convert(self.provider, LlmProvider, "provider")
+        if self.prompt is None:
+            raise InvalidInput("prompt: the whole prompt is asked for, not None")
 
 
 class AudioChunkKey(CacheKey, frozen=True, kw_only=True):
@@ -134,16 +141,22 @@ class AudioChunkKey(CacheKey, frozen=True, kw_only=True):
 
 def _canonical(value: object, name: str) -> bytes | None:
     """The one encoding of a value, so that a key can be compared and hashed."""
-    if value is None or isinstance(value, bytes):
+    if value is None or isinstance(value, _Packed):
         return value
     try:
-        return _encoder.encode(value)
+        return _Packed(_encoder.encode(value))
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InvalidInput(f"{name}: {error}") from None
 
 
+class _Packed(bytes):
+    """What is encoded already: a key that is copied gets it back."""
+
+
 def _packed(vector: Vector) -> bytes:
     """The format of the numbers, then all of them, little-endian."""
+    if isinstance(vector, _Packed):
+        return vector
     if isinstance(vector, str):
         raise InvalidInput("vector: numbers are asked for, not text")
     try:
@@ -160,12 +173,12 @@ def _packed(vector: Vector) -> bytes:
             numbers = array("d", vector)
         except (TypeError, OverflowError) as error:
             raise InvalidInput(f"vector: no sequence of numbers: {error}") from None
-    except ValueError as error:
-        raise InvalidInput(f"vector: {error}") from None
+    except (NotImplementedError, ValueError) as error:
+        raise InvalidInput(f"vector: no sequence of numbers: {error}") from None
     if not 1 <= len(numbers) <= MAXIMUM_DIMENSIONS:
         raise InvalidInput(
             f"vector: {len(numbers):,} dimensions; 1 to {MAXIMUM_DIMENSIONS:,} are searched for"
         )
     if sys.byteorder == "big":
         numbers.byteswap()
-    return numbers.typecode.encode() + numbers.tobytes()
+    return _Packed(numbers.typecode.encode() + numbers.tobytes())

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Final
 
-# They belong to nobody, so row-level security has nothing to ask; the app may see them.
+# They belong to nobody, so row-level security has nothing to ask; the app may use them.
 SHARED_TABLES: Final = (
     "cache_budgets",
     "cache_use",
     "daily_quotas",
+    "object_deletions",
     "rate_limit_rules",
     "session_transitions",
 )
@@ -19,11 +20,12 @@ SHARED_TABLES: Final = (
 # They may be empty after a crash: what is in them is computed or counted again.
 UNLOGGED_TABLES: Final = (
     "audio_chunk_cache",
+    "cache_changes",
     "cache_fill_leases",
-    "cache_generations",
     "embedding_cache",
     "llm_response_cache",
     "rate_limit_buckets",
+    "rate_limit_receipts",
     "rate_limits",
     "vector_search_cache",
 )
@@ -32,16 +34,18 @@ UNLOGGED_TABLES: Final = (
 ERASED_BY_NAME: Final = (
     "audio_chunk_cache",
     "audit_subjects",
+    "cache_changes",
     "cache_fill_leases",
-    "cache_generations",
     "embedding_cache",
     "llm_response_cache",
+    "object_uploads",
+    "stored_objects",
     "vector_search_cache",
 )
 
 # They outlive their user. The log holds references to a person that name nobody once the user is
-# gone; a bucket holds an id and a number, until `clonedb maintain` finds it idle.
-KEPT_AFTER_ERASURE: Final = ("audit_logs", "rate_limit_buckets")
+# gone; buckets and receipts hold an id and numbers, until `clonedb maintain` finds them old.
+KEPT_AFTER_ERASURE: Final = ("audit_logs", "rate_limit_buckets", "rate_limit_receipts")
 
 # Rows are added and never changed by any login; of the second kind they may also be erased.
 APPEND_ONLY_TABLES: Final = ("audit_logs", "audit_seals")
@@ -56,6 +60,7 @@ READABLE_COLUMNS: Final = (
     "audit_logs.action",
     "audit_logs.resource",
     "audit_logs.result",
+    "cache_changes.caches",
     "cache_fill_leases.cache",
     "conversation_sessions.llm_provider",
     "conversation_sessions.state",
@@ -68,6 +73,7 @@ READABLE_COLUMNS: Final = (
     "rate_limit_buckets.endpoint",
     "rate_limit_buckets.scope",
     "rate_limits.endpoint",
+    "stored_objects.kind",
     "users.preferred_llm_provider",
     "users.preferred_tts_provider",
     "users.subscription_tier",

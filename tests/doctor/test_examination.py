@@ -11,8 +11,19 @@ import psycopg
 import pytest
 from defects import DIARY, NOTICES
 
+from clonedb import queries
 from clonedb.doctor import examine, examine_connection
 from clonedb.doctor.check import all_checks
+from clonedb.doctor.declared import (
+    APPEND_ONLY_TABLES,
+    ERASABLE_TABLES,
+    ERASED_BY_NAME,
+    KEPT_AFTER_ERASURE,
+    KEYED_WITHOUT_USER,
+    READABLE_COLUMNS,
+    SHARED_TABLES,
+    UNLOGGED_TABLES,
+)
 from clonedb.embedded import EmbeddedServer
 from clonedb.errors import NotMigrated
 from clonedb.postgres import cluster
@@ -108,6 +119,31 @@ def test_a_partition_that_is_added_by_hand_is_found(superuser: Connection) -> No
         if finding.object == "clonedb.turns_of_old"
     ]
     assert {"rls_off", "rls_not_forced"} <= {finding.check for finding in found}
+
+
+def test_what_is_declared_as_erased_by_name_is_erased_where_a_user_is() -> None:
+    erasing = query_of(queries.users.hard_delete).full.text
+    for table in ERASED_BY_NAME:
+        assert f"DELETE FROM clonedb.{table} " in erasing, table
+
+
+def test_what_is_declared_is_there(superuser: Connection) -> None:
+    """A table that has gone leaves no exception behind for the next of its name."""
+    tables = {
+        *SHARED_TABLES,
+        *UNLOGGED_TABLES,
+        *ERASED_BY_NAME,
+        *KEPT_AFTER_ERASURE,
+        *APPEND_ONLY_TABLES,
+        *ERASABLE_TABLES,
+        *KEYED_WITHOUT_USER,
+    }
+    there = superuser.execute(
+        "SELECT c.relname, a.attname FROM pg_class AS c JOIN pg_attribute AS a "
+        "ON a.attrelid = c.oid WHERE c.relnamespace = 'clonedb'::regnamespace"
+    ).fetchall()
+    assert tables <= {table for table, _ in there}
+    assert set(READABLE_COLUMNS) <= {f"{table}.{column}" for table, column in there}
 
 
 def test_names_are_quoted_in_remedies(superuser: Connection) -> None:

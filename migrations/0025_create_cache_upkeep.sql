@@ -1,5 +1,5 @@
 -- Creates what keeps the caches small without a scheduler, and what they were used for by hour.
--- depends: 0023_create_cache_generations
+-- depends: 0024_create_stored_objects
 -- why: whoever stores removes a little of what has expired, of whichever user; the app login may not
 --   delete another's rows, so a function does. Figures tell whether a cache earns its keep.
 -- phase: before deploy
@@ -96,6 +96,7 @@ AS $$
 DECLARE
     v_maximum bigint;
     v_surplus bigint;
+    v_changes tid[];
 BEGIN
     IF (p_limit BETWEEN 1 AND 10000) IS NOT TRUE THEN
         RAISE EXCEPTION 'a batch is of 1 to 10,000 entries, not of %', p_limit
@@ -143,13 +144,49 @@ BEGIN
             FOR UPDATE SKIP LOCKED
         ))
         AND lease.expires_at <= statement_timestamp();
+
+    -- Changes that are no news to anybody: first the fills that began before them end in nothing,
+    -- then what such fills have stored goes, then the changes, which nothing is old by any more.
+    v_changes := ARRAY(
+        SELECT ch.ctid
+        FROM clonedb.cache_changes AS ch
+        WHERE ch.created_at < statement_timestamp() - interval '1 hour'
+        ORDER BY ch.created_at
+        LIMIT p_limit
+        FOR UPDATE SKIP LOCKED
+    );
+    IF cardinality(v_changes) = 0 THEN
+        RETURN;
+    END IF;
+    DELETE FROM clonedb.cache_fill_leases AS lease
+    USING clonedb.cache_changes AS ch
+    WHERE ch.ctid = ANY(v_changes)
+        AND lease.user_id = ch.user_id
+        AND lease.cache = ANY(ch.caches)
+        AND NOT pg_visible_in_snapshot(ch.xid, lease.snapshot);
+    FOREACH cache IN ARRAY ARRAY['embedding', 'vector_search', 'llm_response', 'audio_chunk'] LOOP
+        -- Locked in the order of the keys, as where hits are recorded: no two can deadlock.
+        EXECUTE format(
+            'DELETE FROM clonedb.%1$I AS c WHERE c.ctid = ANY(ARRAY('
+            'SELECT old.ctid FROM clonedb.%1$I AS old '
+            'WHERE old.user_id IN ('
+            'SELECT ch.user_id FROM clonedb.cache_changes AS ch WHERE ch.ctid = ANY($1)) '
+            'AND EXISTS (SELECT FROM clonedb.cache_changes AS ch '
+            'WHERE ch.ctid = ANY($1) AND ch.user_id = old.user_id AND $2 = ANY(ch.caches) '
+            'AND NOT pg_visible_in_snapshot(ch.xid, old.snapshot)) '
+            'ORDER BY old.user_id, old.key FOR UPDATE))',
+            cache || '_cache'
+        ) USING v_changes, cache;
+    END LOOP;
+    DELETE FROM clonedb.cache_changes AS ch
+    WHERE ch.ctid = ANY(v_changes);
 END
 $$;
 
 COMMENT ON FUNCTION clonedb.trim_caches(bigint) IS
 'Removes up to so many expired entries of each cache, whoever they belong to, then up to so many of
-those soonest to expire where the cache is beyond its budget; and leases that are over. Rows that
-somebody is renewing are left. Returns what it removed, and nothing of what was in it.';
+those soonest to expire where the cache is beyond its budget; leases that are over; and changes of an
+hour ago with what they have made old. Expired rows that somebody is renewing are left. Returns what it removed, and nothing of what was in it.';
 
 GRANT EXECUTE ON FUNCTION clonedb.trim_caches(bigint)
 TO clonedb_app, clonedb_worker, clonedb_dba;
