@@ -61,8 +61,8 @@ DEFECTS: Final[dict[str, list[Defect]]] = {
     "client_owns": [
         Defect("ALTER TABLE clonedb.cache_use OWNER TO clonedb_app", "clonedb.cache_use"),
         Defect(
-            "ALTER FUNCTION clonedb.cache_notice(uuid, text) OWNER TO clonedb_worker",
-            "clonedb.cache_notice(pg_catalog.uuid,pg_catalog.text)",
+            "ALTER FUNCTION clonedb.current_user_id() OWNER TO clonedb_worker",
+            "clonedb.current_user_id()",
         ),
         Defect("SELECT lo_create(4711); ALTER LARGE OBJECT 4711 OWNER TO clonedb_app", "4711"),
     ],
@@ -131,8 +131,8 @@ DEFECTS: Final[dict[str, list[Defect]]] = {
     ],
     "foreign_owner": [
         Defect(
-            "ALTER FUNCTION clonedb.cache_notice(uuid, text) OWNER TO clonedb_migrator",
-            "clonedb.cache_notice(uuid,text)",
+            "ALTER FUNCTION clonedb.current_user_id() OWNER TO clonedb_migrator",
+            "clonedb.current_user_id()",
         ),
         Defect("ALTER TABLE clonedb.users OWNER TO clonedb_migrator", "clonedb.users"),
     ],
