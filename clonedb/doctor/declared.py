@@ -54,6 +54,10 @@ ERASABLE_TABLES: Final = ("audit_subjects",)
 # Their keys do not begin with the user: the users themselves, and the log, which knows no user.
 KEYED_WITHOUT_USER: Final = ("audit_logs", "users")
 
+# What clonedb_readonly may not see though it is no text: by it the audit log, which readonly may
+# read, would have names.
+HIDDEN_COLUMNS: Final = ("users.subject_ref",)
+
 # Free text, JSON or bytes that clonedb_readonly may see, because nobody said or is it. Once columns
 # are classified by what they hold, the classification takes the place of this list.
 READABLE_COLUMNS: Final = (

@@ -1,4 +1,4 @@
--- name: find(readable)
+-- name: find(hidden, readable)
 -- Tables of people of which readonly has columns that can hold content and are not declared.
 WITH granted AS (
     SELECT
@@ -6,7 +6,8 @@ WITH granted AS (
         t.attname,
         t.attnum,
         (
-            y.typcategory NOT IN ('B', 'D', 'E', 'N', 'T')
+            concat(c.relname, '.', t.attname) = ANY(:hidden::text[])
+            OR y.typcategory NOT IN ('B', 'D', 'E', 'N', 'T')
             AND y.typname NOT IN ('pg_lsn', 'pg_snapshot', 'uuid', 'xid8')
             AND concat(c.relname, '.', t.attname) <> ALL(:readable::text[])
         ) AS is_content

@@ -361,6 +361,8 @@ DEFECTS: Final[dict[str, list[Defect]]] = {
         ),
     ],
     "readonly_reads_content": [
+        Defect("GRANT SELECT (subject_ref) ON clonedb.users TO clonedb_readonly", "clonedb.users"),
+        Defect("GRANT SELECT ON clonedb.users TO clonedb_readonly", "clonedb.users"),
         Defect("GRANT SELECT (email) ON clonedb.users TO clonedb_readonly", "clonedb.users"),
         Defect(
             "GRANT SELECT ON clonedb.knowledge_documents TO clonedb_readonly",

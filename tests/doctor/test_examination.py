@@ -18,6 +18,7 @@ from clonedb.doctor.declared import (
     APPEND_ONLY_TABLES,
     ERASABLE_TABLES,
     ERASED_BY_NAME,
+    HIDDEN_COLUMNS,
     KEPT_AFTER_ERASURE,
     KEYED_WITHOUT_USER,
     READABLE_COLUMNS,
@@ -143,7 +144,7 @@ def test_what_is_declared_is_there(superuser: Connection) -> None:
         "ON a.attrelid = c.oid WHERE c.relnamespace = 'clonedb'::regnamespace"
     ).fetchall()
     assert tables <= {table for table, _ in there}
-    assert set(READABLE_COLUMNS) <= {f"{table}.{column}" for table, column in there}
+    assert {*READABLE_COLUMNS, *HIDDEN_COLUMNS} <= {f"{table}.{column}" for table, column in there}
 
 
 def test_names_are_quoted_in_remedies(superuser: Connection) -> None:

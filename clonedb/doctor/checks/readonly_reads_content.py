@@ -5,11 +5,11 @@ addresses is granted to it only where `clonedb/doctor/declared.py` says that it 
 """
 
 from clonedb.doctor.check import Check
-from clonedb.doctor.declared import READABLE_COLUMNS
+from clonedb.doctor.declared import HIDDEN_COLUMNS, READABLE_COLUMNS
 
 CHECK = Check(
     level="error",
     message="clonedb_readonly may read {columns}, which may hold words or data of people",
     remedy="REVOKE SELECT ON {object} FROM clonedb_readonly;{regrant}",
-    arguments={"readable": READABLE_COLUMNS},
+    arguments={"hidden": HIDDEN_COLUMNS, "readable": READABLE_COLUMNS},
 )
