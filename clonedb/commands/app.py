@@ -9,6 +9,7 @@ from __future__ import annotations
 import typer
 
 from clonedb.commands.conversations import demo, load
+from clonedb.commands.doctor import doctor
 from clonedb.commands.health import health
 from clonedb.commands.maintain import maintain
 from clonedb.commands.migrate import migrations
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 
 app.command()(demo)
+app.command()(doctor)
 app.command()(health)
 app.command()(load)
 app.command()(maintain)

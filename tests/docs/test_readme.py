@@ -16,7 +16,13 @@ from clonedb.queries import load_directory, query_of
 from clonedb.testing import IsolatedDatabase
 
 ROOT = Path(__file__).parents[2]
-GUIDES = ["README.md", "docs/services.md", "docs/dba.md", "docs/operations.md"]
+GUIDES = [
+    "README.md",
+    "docs/services.md",
+    "docs/dba.md",
+    "docs/operations.md",
+    "docs/security.md",
+]
 
 
 def blocks(guide: str, language: str) -> list[str]:
