@@ -12,6 +12,7 @@ import msgspec
 
 from clonedb.errors import InvalidInput
 from clonedb.lanes.lane import Context, Lane, Outcome
+from clonedb.lanes.transaction import TransactionLane
 from clonedb.queries import query_of
 from clonedb.query.statements import Statement
 
@@ -33,6 +34,11 @@ class Scope(ABC):
     def user_id(self) -> UUID | None:
         """The user whose rows this scope sees; None in the scope of the login itself."""
         return self._context.user_id
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether the calls of this scope are part of one transaction."""
+        return isinstance(self._lane, TransactionLane)
 
     @abstractmethod
     def transaction(

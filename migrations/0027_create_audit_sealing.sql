@@ -1,5 +1,5 @@
 -- Creates the function that seals the audit log.
--- depends: 0026_create_cache_upkeep
+-- depends: 0025_create_cache_upkeep
 -- why: a seal says which entries there are, so that one that is changed, removed or put in later is
 --   found. Only this function writes seals, and it takes what it writes from the log alone.
 -- phase: before deploy

@@ -101,21 +101,16 @@ audited AS (
     WHERE changed.created
 ),
 dropped_caches AS (
-    INSERT INTO clonedb.cache_generations AS g (
+    INSERT INTO clonedb.cache_changes AS ch (
         user_id,
-        vector_search,
-        llm_response
+        caches
     )
     SELECT DISTINCT
         :user_id::uuid,
-        1,
-        1
+        ARRAY['vector_search', 'llm_response']
     FROM changed
-    ON CONFLICT (user_id) DO UPDATE SET
-        vector_search = g.vector_search + 1,
-        llm_response = g.llm_response + 1,
-        updated_at = statement_timestamp()
-    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(g.user_id, 'vl'))
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
 )
 SELECT
     changed.id,
@@ -259,21 +254,16 @@ audited AS (
     WHERE stored.created
 ),
 dropped_caches AS (
-    INSERT INTO clonedb.cache_generations AS g (
+    INSERT INTO clonedb.cache_changes AS ch (
         user_id,
-        vector_search,
-        llm_response
+        caches
     )
     SELECT DISTINCT
         :user_id::uuid,
-        1,
-        1
+        ARRAY['vector_search', 'llm_response']
     FROM stored
-    ON CONFLICT (user_id) DO UPDATE SET
-        vector_search = g.vector_search + 1,
-        llm_response = g.llm_response + 1,
-        updated_at = statement_timestamp()
-    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(g.user_id, 'vl'))
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
 )
 SELECT
     stored.id,
@@ -336,21 +326,16 @@ audited AS (
     INNER JOIN clonedb.users AS u ON u.id = :user_id::uuid
 ),
 dropped_caches AS (
-    INSERT INTO clonedb.cache_generations AS g (
+    INSERT INTO clonedb.cache_changes AS ch (
         user_id,
-        vector_search,
-        llm_response
+        caches
     )
     SELECT DISTINCT
         :user_id::uuid,
-        1,
-        1
+        ARRAY['vector_search', 'llm_response']
     FROM changed
-    ON CONFLICT (user_id) DO UPDATE SET
-        vector_search = g.vector_search + 1,
-        llm_response = g.llm_response + 1,
-        updated_at = statement_timestamp()
-    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(g.user_id, 'vl'))
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
 )
 SELECT changed.deleted_at
 FROM changed;
@@ -511,21 +496,16 @@ audited AS (
     INNER JOIN clonedb.users AS u ON u.id = :user_id::uuid
 ),
 dropped_caches AS (
-    INSERT INTO clonedb.cache_generations AS g (
+    INSERT INTO clonedb.cache_changes AS ch (
         user_id,
-        vector_search,
-        llm_response
+        caches
     )
     SELECT DISTINCT
         :user_id::uuid,
-        1,
-        1
+        ARRAY['vector_search', 'llm_response']
     FROM changed
-    ON CONFLICT (user_id) DO UPDATE SET
-        vector_search = g.vector_search + 1,
-        llm_response = g.llm_response + 1,
-        updated_at = statement_timestamp()
-    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(g.user_id, 'vl'))
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
 )
 SELECT changed.id
 FROM changed;
@@ -594,21 +574,16 @@ audited AS (
     WHERE locked.deleted_at IS NOT NULL
 ),
 dropped_caches AS (
-    INSERT INTO clonedb.cache_generations AS g (
+    INSERT INTO clonedb.cache_changes AS ch (
         user_id,
-        vector_search,
-        llm_response
+        caches
     )
     SELECT DISTINCT
         :user_id::uuid,
-        1,
-        1
+        ARRAY['vector_search', 'llm_response']
     FROM changed
-    ON CONFLICT (user_id) DO UPDATE SET
-        vector_search = g.vector_search + 1,
-        llm_response = g.llm_response + 1,
-        updated_at = statement_timestamp()
-    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(g.user_id, 'vl'))
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
 )
 SELECT
     changed.id,
@@ -730,21 +705,16 @@ WITH changed AS (
         d.deleted_at
 ),
 dropped_caches AS (
-    INSERT INTO clonedb.cache_generations AS g (
+    INSERT INTO clonedb.cache_changes AS ch (
         user_id,
-        vector_search,
-        llm_response
+        caches
     )
     SELECT DISTINCT
         :user_id::uuid,
-        1,
-        1
+        ARRAY['vector_search', 'llm_response']
     FROM changed
-    ON CONFLICT (user_id) DO UPDATE SET
-        vector_search = g.vector_search + 1,
-        llm_response = g.llm_response + 1,
-        updated_at = statement_timestamp()
-    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(g.user_id, 'vl'))
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
 )
 SELECT
     changed.id,
@@ -809,21 +779,16 @@ WITH changed AS (
         d.deleted_at
 ),
 dropped_caches AS (
-    INSERT INTO clonedb.cache_generations AS g (
+    INSERT INTO clonedb.cache_changes AS ch (
         user_id,
-        vector_search,
-        llm_response
+        caches
     )
     SELECT DISTINCT
         :user_id::uuid,
-        1,
-        1
+        ARRAY['vector_search', 'llm_response']
     FROM changed
-    ON CONFLICT (user_id) DO UPDATE SET
-        vector_search = g.vector_search + 1,
-        llm_response = g.llm_response + 1,
-        updated_at = statement_timestamp()
-    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(g.user_id, 'vl'))
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
 )
 SELECT
     changed.id,
@@ -981,21 +946,16 @@ audited AS (
     INNER JOIN clonedb.users AS u ON u.id = :user_id::uuid
 ),
 dropped_caches AS (
-    INSERT INTO clonedb.cache_generations AS g (
+    INSERT INTO clonedb.cache_changes AS ch (
         user_id,
-        vector_search,
-        llm_response
+        caches
     )
     SELECT DISTINCT
         :user_id::uuid,
-        1,
-        1
+        ARRAY['vector_search', 'llm_response']
     FROM changed
-    ON CONFLICT (user_id) DO UPDATE SET
-        vector_search = g.vector_search + 1,
-        llm_response = g.llm_response + 1,
-        updated_at = statement_timestamp()
-    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(g.user_id, 'vl'))
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
 )
 SELECT
     changed.id,
@@ -1104,21 +1064,16 @@ audited AS (
     INNER JOIN clonedb.users AS u ON u.id = :user_id::uuid
 ),
 dropped_caches AS (
-    INSERT INTO clonedb.cache_generations AS g (
+    INSERT INTO clonedb.cache_changes AS ch (
         user_id,
-        vector_search,
-        llm_response
+        caches
     )
     SELECT DISTINCT
         :user_id::uuid,
-        1,
-        1
+        ARRAY['vector_search', 'llm_response']
     FROM changed
-    ON CONFLICT (user_id) DO UPDATE SET
-        vector_search = g.vector_search + 1,
-        llm_response = g.llm_response + 1,
-        updated_at = statement_timestamp()
-    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(g.user_id, 'vl'))
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
 )
 SELECT
     changed.id,

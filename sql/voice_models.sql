@@ -85,18 +85,16 @@ audited AS (
     INNER JOIN clonedb.users AS u ON u.id = :user_id::uuid
 ),
 dropped_caches AS (
-    INSERT INTO clonedb.cache_generations AS g (
+    INSERT INTO clonedb.cache_changes AS ch (
         user_id,
-        audio_chunk
+        caches
     )
     SELECT DISTINCT
         :user_id::uuid,
-        1
+        ARRAY['audio_chunk']
     FROM activated
-    ON CONFLICT (user_id) DO UPDATE SET
-        audio_chunk = g.audio_chunk + 1,
-        updated_at = statement_timestamp()
-    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(g.user_id, 'a'))
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
 )
 SELECT
     wanted.id,
@@ -305,18 +303,16 @@ audited AS (
     INNER JOIN clonedb.users AS u ON u.id = :user_id::uuid
 ),
 dropped_caches AS (
-    INSERT INTO clonedb.cache_generations AS g (
+    INSERT INTO clonedb.cache_changes AS ch (
         user_id,
-        audio_chunk
+        caches
     )
     SELECT DISTINCT
         :user_id::uuid,
-        1
+        ARRAY['audio_chunk']
     FROM changed
-    ON CONFLICT (user_id) DO UPDATE SET
-        audio_chunk = g.audio_chunk + 1,
-        updated_at = statement_timestamp()
-    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(g.user_id, 'a'))
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
 )
 SELECT changed.id
 FROM changed;
@@ -355,18 +351,16 @@ audited AS (
     INNER JOIN clonedb.users AS u ON u.id = :user_id::uuid
 ),
 dropped_caches AS (
-    INSERT INTO clonedb.cache_generations AS g (
+    INSERT INTO clonedb.cache_changes AS ch (
         user_id,
-        audio_chunk
+        caches
     )
     SELECT DISTINCT
         :user_id::uuid,
-        1
+        ARRAY['audio_chunk']
     FROM changed
-    ON CONFLICT (user_id) DO UPDATE SET
-        audio_chunk = g.audio_chunk + 1,
-        updated_at = statement_timestamp()
-    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(g.user_id, 'a'))
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
 )
 SELECT changed.deleted_at
 FROM changed;
@@ -513,18 +507,16 @@ audited AS (
     INNER JOIN clonedb.users AS u ON u.id = :user_id::uuid
 ),
 dropped_caches AS (
-    INSERT INTO clonedb.cache_generations AS g (
+    INSERT INTO clonedb.cache_changes AS ch (
         user_id,
-        audio_chunk
+        caches
     )
     SELECT DISTINCT
         :user_id::uuid,
-        1
+        ARRAY['audio_chunk']
     FROM changed
-    ON CONFLICT (user_id) DO UPDATE SET
-        audio_chunk = g.audio_chunk + 1,
-        updated_at = statement_timestamp()
-    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(g.user_id, 'a'))
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
 )
 SELECT changed.id
 FROM changed;
@@ -658,18 +650,16 @@ audited AS (
     INNER JOIN clonedb.users AS u ON u.id = :user_id::uuid
 ),
 dropped_caches AS (
-    INSERT INTO clonedb.cache_generations AS g (
+    INSERT INTO clonedb.cache_changes AS ch (
         user_id,
-        audio_chunk
+        caches
     )
     SELECT DISTINCT
         :user_id::uuid,
-        1
+        ARRAY['audio_chunk']
     FROM changed
-    ON CONFLICT (user_id) DO UPDATE SET
-        audio_chunk = g.audio_chunk + 1,
-        updated_at = statement_timestamp()
-    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(g.user_id, 'a'))
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
 )
 SELECT
     changed.id,
@@ -758,18 +748,16 @@ audited AS (
     INNER JOIN clonedb.users AS u ON u.id = :user_id::uuid
 ),
 dropped_caches AS (
-    INSERT INTO clonedb.cache_generations AS g (
+    INSERT INTO clonedb.cache_changes AS ch (
         user_id,
-        audio_chunk
+        caches
     )
     SELECT DISTINCT
         :user_id::uuid,
-        1
+        ARRAY['audio_chunk']
     FROM changed
-    ON CONFLICT (user_id) DO UPDATE SET
-        audio_chunk = g.audio_chunk + 1,
-        updated_at = statement_timestamp()
-    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(g.user_id, 'a'))
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
 )
 SELECT
     changed.id,

@@ -19,7 +19,6 @@ from clonedb.caching.keys import (
 from clonedb.caching.values import AudioChunk, Embedding, LlmResponse, VectorSearch
 from clonedb.errors import InvalidInput
 from clonedb.repositories.audio_chunk_cache import AUDIO_CHUNK_TTL, check_audio
-from clonedb.repositories.cache_table import check_documents
 from clonedb.repositories.caches import CacheName
 from clonedb.repositories.embedding_cache import EMBEDDING_TTL
 from clonedb.repositories.llm_response_cache import LLM_RESPONSE_TTL
@@ -88,7 +87,7 @@ def _search_columns(key: VectorSearchKey, value: VectorSearch | None) -> dict[st
         return {"results": None, "document_ids": []}
     return {
         "results": encode_results(value.results),
-        "document_ids": check_documents(value.document_ids),
+        "document_ids": list(value.document_ids),
     }
 
 
@@ -96,7 +95,7 @@ def _response_columns(key: LlmResponseKey, value: LlmResponse | None) -> dict[st
     return {
         "response": None if value is None else convert(value.response, Text, "response"),
         "provider": key.provider,
-        "document_ids": [] if value is None else check_documents(value.document_ids),
+        "document_ids": [] if value is None else list(value.document_ids),
     }
 
 
@@ -128,7 +127,7 @@ VECTOR_SEARCH: Final = Kind(
     ttl=VECTOR_SEARCH_TTL,
     columns=_search_columns,
     value=VectorSearch.stored,
-    weight=lambda value: len(value.encoded) + 16 * len(value.document_ids),
+    weight=lambda value: len(value.encoded) + 16 * len(tuple(value.document_ids)),
 )
 LLM_RESPONSE: Final = Kind(
     name="llm_response",
@@ -136,8 +135,8 @@ LLM_RESPONSE: Final = Kind(
     values=LlmResponse,
     ttl=LLM_RESPONSE_TTL,
     columns=_response_columns,
-    value=lambda response, document_ids: LlmResponse(response, tuple(document_ids)),
-    weight=lambda value: len(value.response.encode()) + 16 * len(value.document_ids),
+    value=LlmResponse,
+    weight=lambda value: len(value.response.encode()) + 16 * len(tuple(value.document_ids)),
 )
 AUDIO_CHUNK: Final = Kind(
     name="audio_chunk",

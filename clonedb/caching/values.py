@@ -8,7 +8,10 @@ from typing import Any, Self
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import force_setattr
 
+from clonedb.repositories.audio_chunk_cache import check_audio
+from clonedb.repositories.cache_table import check_documents
 from clonedb.repositories.vector_search_cache import SearchResults, encode_results
 from clonedb.vectors import Vector, pack_vector, unpack_vector, view_vector
 
@@ -17,6 +20,10 @@ class Embedding(msgspec.Struct, frozen=True):
     """A vector; `packed` is float32, little-endian. `Embedding.of(numbers)` makes one."""
 
     packed: bytes
+
+    def __post_init__(self) -> None:
+        if type(self.packed) is not bytes:  # nobody else may change what is remembered
+            force_setattr(self, "packed", bytes(self.packed))
 
     @classmethod
     def of(cls, vector: Vector) -> Self:
@@ -45,18 +52,21 @@ class VectorSearch(msgspec.Struct, frozen=True):
     """
 
     encoded: str
-    document_ids: tuple[UUID, ...] = ()
+    document_ids: Iterable[UUID] = ()
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "document_ids", tuple(check_documents(self.document_ids)))
 
     @classmethod
     def of(cls, results: SearchResults, document_ids: Iterable[UUID] = ()) -> Self:
         """InvalidInput for results that JSON does not have, or of more than 2 MiB."""
         encode_results(results)
-        return cls(_in_order(results), tuple(document_ids))
+        return cls(_in_order(results), document_ids)
 
     @classmethod
     def stored(cls, results: str, document_ids: Iterable[UUID]) -> Self:
         """What the table holds: jsonb has an order of keys of its own."""
-        return cls(_in_order(msgspec.json.decode(results)), tuple(document_ids))
+        return cls(_in_order(msgspec.json.decode(results)), document_ids)
 
     @property
     def results(self) -> SearchResults:
@@ -65,10 +75,13 @@ class VectorSearch(msgspec.Struct, frozen=True):
 
 
 class LlmResponse(msgspec.Struct, frozen=True):
-    """An answer, and the documents that it was made from."""
+    """An answer, and the documents that it was made from, in the order of their ids."""
 
     response: str
-    document_ids: tuple[UUID, ...] = ()
+    document_ids: Iterable[UUID] = ()
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "document_ids", tuple(check_documents(self.document_ids)))
 
 
 class AudioChunk(msgspec.Struct, frozen=True):
@@ -76,6 +89,10 @@ class AudioChunk(msgspec.Struct, frozen=True):
 
     audio: bytes
     duration_ms: int
+
+    def __post_init__(self) -> None:
+        if type(self.audio) is not bytes:
+            force_setattr(self, "audio", bytes(check_audio(self.audio)))
 
 
 def _in_order(results: Any) -> str:

@@ -10,6 +10,7 @@ import typer
 
 from clonedb.commands.audit import audit
 from clonedb.commands.conversations import demo, load
+from clonedb.commands.doctor import doctor
 from clonedb.commands.health import health
 from clonedb.commands.maintain import maintain
 from clonedb.commands.migrate import migrations
@@ -23,6 +24,7 @@ app = typer.Typer(
 )
 
 app.command()(demo)
+app.command()(doctor)
 app.command()(health)
 app.command()(load)
 app.command()(maintain)

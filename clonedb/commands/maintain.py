@@ -26,8 +26,16 @@ def maintain(
             help="Share embeddings that so many users have made for themselves with everybody.",
         ),
     ] = None,
+    object_store: Annotated[
+        str | None,
+        typer.Option(
+            envvar="CLONEDB_OBJECT_STORE",
+            show_default=False,
+            help="The object store whose deleted objects are removed: a folder, gs:// or s3://.",
+        ),
+    ] = None,
 ) -> None:
-    """Remove what has expired, as clonedb_worker: cache entries, idle buckets, old counts.
+    """Remove what has expired, as clonedb_worker: cache entries, idle buckets, old counts, objects.
 
     Then the audit log is sealed, and the last seal printed; keep that outside of the database.
 
@@ -36,6 +44,7 @@ def maintain(
     """
     from clonedb.database import Database
     from clonedb.maintenance import maintain as upkeep
+    from clonedb.objects.store import ObjectStore
 
     async def run() -> None:
         async with Database(dsn, application_name="clonedb maintain") as worker:
@@ -43,6 +52,7 @@ def maintain(
                 worker,
                 keep_windows=timedelta(days=keep_windows),
                 share_embeddings=share_embeddings,
+                object_store=None if object_store is None else ObjectStore(object_store),
             )
             async for step in steps:
                 if as_json:

@@ -20,7 +20,7 @@ import msgspec
 
 from clonedb import event_loop, migrate
 from clonedb.database import Database
-from clonedb.demo.answers import ask_twice
+from clonedb.demo.answers import ask_again
 from clonedb.demo.limits import run_into_limits
 from clonedb.demo.models import make_models
 from clonedb.demo.people import Person, people
@@ -117,7 +117,7 @@ async def _demonstrate(
             live=live,
             models=models,
             documents=documents,
-            cache=await ask_twice(app, worker, owner, reader, read.turns[-2]),
+            cache=await ask_again(app, worker, owner, reader, read.turns[-2]),
             limits=await run_into_limits(app, worker, owner.user, read.turns),
             bulk=bulk,
             totals=await worker.statistics.totals(),

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from clonedb.generation.doctor import checks
+from clonedb.generation.grants import grants
 from clonedb.generation.protocols import protocols
 from clonedb.generation.schema import schema
 
@@ -19,6 +21,8 @@ _REPOSITORY: Final = Path(__file__).resolve().parents[2]
 
 GENERATED: Final[dict[str, Callable[[], str]]] = {
     "clonedb/protocols.py": protocols,
+    "docs/doctor.md": checks,
+    "docs/grants.md": grants,
     "docs/schema.sql": schema,
 }
 

@@ -147,8 +147,9 @@ def test_it_draws_everything_it_promises_without_colours_in_80_columns(printed: 
         "[crumbs] in butter with [cinnamon]",
         "[lentes] se limpian",
         "nothing: it is in documents of others",
-        "Rosa asks again                      a hit in",
-        "1 answer dropped; then a miss",
+        "Rosa, 20 callers at once  once computed in",
+        "Rosa asks again  from memory in",
+        "every process forgets; then computed in",
         "3 allowed, 9 denied; again in",
         "over_quota",
         "session.start             ██████████ 1,213",
@@ -274,12 +275,18 @@ def test_an_answer_is_cached_for_its_owner_until_a_source_changes(
     figures: dict[str, Any], stored: dict[str, Any]
 ) -> None:
     cache = figures["cache"]
-    looks = ("first", "second", "reader_lookup", "after_change")
-    assert [cache[look]["hit"] for look in looks] == [False, True, False, False]
-    assert cache["stored"] is cache["same_answer"] is True
-    assert (cache["dropped"], stored["responses"]) == (1, 0)
+    asked = ("first", "again", "elsewhere", "reader_asks", "after_change")
+    assert [cache[one]["tier"] for one in asked] == [
+        "computed",
+        "memory",
+        "database",
+        "computed",
+        "computed",
+    ]
+    assert [cache[one]["right"] for one in asked] == [True, True, True, False, True]
+    assert (cache["callers"], cache["computed"], stored["responses"]) == (20, 1, 2)
     held = {one["cache"]: (one["entries"], one["hits"]) for one in cache["caches"]}
-    assert held["llm_response"] == (1, 1)
+    assert held["llm_response"] == (2, 2)
     assert held["embedding"] == (stored["embeddings"], stored["embedding_hits"])
 
 
@@ -364,8 +371,8 @@ def test_a_second_run_on_the_same_data_finds_its_people_and_adds_conversations(
             "voice_model.create",
         )
     }
-    looks = [again["cache"][look]["hit"] for look in ("first", "second", "after_change")]
-    assert looks == [False, True, False]
+    asked = [again["cache"][one]["tier"] for one in ("first", "again", "after_change")]
+    assert asked == ["computed", "memory", "computed"]
     assert (again["limits"]["allowed"], again["limits"]["denied"]) == (3, 9)
 
 

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.filesize import decimal
 from rich.text import Text
 
-from clonedb.demo.answers import CacheFigures, Lookup
+from clonedb.demo.answers import Asked, CacheFigures
 from clonedb.demo.models import ModelFigures
 from clonedb.demo.pictures.drawing import new_table
 from clonedb.demo.reading import DocumentFigures
@@ -96,20 +96,21 @@ def draw_searches(documents: DocumentFigures) -> RenderableType:
 
 
 def draw_answers(cache: CacheFigures) -> RenderableType:
-    """What became of one question's answer in the cache, and what the caches held then."""
+    """What became of one question's answer in the caches, and what they held then."""
     owner, reader = (name.split()[0] for name in (cache.owner, cache.reader))
     table = new_table(headers=False)
     table.add_column(no_wrap=True)
     table.add_column(style="yellow")
-    put = "; the answer is put" if cache.stored else ""
-    same = ", the same answer" if cache.same_answer else ", ANOTHER ANSWER"
-    table.add_row(f"{owner} asks", _look(cache.first) + put)
-    table.add_row(f"{owner} asks again", _look(cache.second) + same)
-    table.add_row(f"{reader} asks the same", _look(cache.reader_lookup))
-    dropped = "1 answer" if cache.dropped == 1 else f"{cache.dropped:,} answers"
+    times = "once" if cache.computed == 1 else f"{cache.computed:,} times"
+    table.add_row(
+        f"{owner}, {cache.callers} callers at once", f"{times} {_asked(cache.first, True)}"
+    )
+    table.add_row(f"{owner} asks again", _asked(cache.again, True))
+    table.add_row(f"{owner} asks another process", _asked(cache.elsewhere, True))
+    table.add_row(f"{reader} asks the same", _asked(cache.reader_asks, False))
     table.add_row(
         f"{cache.changed_document} is indexed anew",
-        f"{dropped} dropped; then {_look(cache.after_change)}",
+        f"every process forgets; then {_asked(cache.after_change, True)}",
     )
     held = " · ".join(
         f"{one.cache} {one.entries:,}, {decimal(one.value_bytes)}, "
@@ -125,8 +126,12 @@ def _model(path: str, quality: float | None, style: str = "") -> Text:
     return Text.assemble((PurePosixPath(path).stem, style), (judged, style or "cyan"))
 
 
-def _look(lookup: Lookup) -> str:
-    return f"{'a hit' if lookup.hit else 'a miss'} in {lookup.milliseconds:.1f} ms"
+def _asked(asked: Asked, same: bool) -> str:
+    came = {"computed": "computed", "memory": "from memory", "database": "from the database"}
+    whose = "" if asked.right == same else ", THE WRONG ANSWER"
+    if asked.milliseconds < 1:
+        return f"{came[asked.tier]} in {asked.milliseconds * 1000:.0f} µs{whose}"
+    return f"{came[asked.tier]} in {asked.milliseconds:.1f} ms{whose}"
 
 
 def _excerpt(snippet: str) -> Text:
