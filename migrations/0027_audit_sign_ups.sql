@@ -1,5 +1,5 @@
 -- Puts a sign-up on record in the statement that stores the user.
--- depends: 0027_create_audit_sealing
+-- depends: 0026_create_audit_sealing
 -- why: the app login signs people up before there is a context, and may then record nobody; so the
 --   function does.
 -- phase: before deploy
