@@ -1,0 +1,403 @@
+"""Which columns of a result can never be NULL.
+
+Two proofs, and what neither gives is optional.
+
+The parse tree says of every column whose it is and which outer joins stand between (16 and later).
+A column with a validated NOT NULL, under no outer join that could leave it out, is not NULL; nor is
+what is made of such columns by functions and operators of which that is known. This covers
+RETURNING and data-modifying CTEs, whose rows satisfy the table's constraints.
+
+The planner can prove what a tree does not show: an outer join that WHERE makes inner, a CHECK, a
+view. `SELECT 1 FROM (the statement) AS q WHERE q.c IS NULL` is planned, and where the plan reads
+nothing at all, there is no such row. A LIMIT at the end would stand between, and is left out for
+the proof: with fewer rows there are no more NULLs.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+import psycopg
+
+from clonedb.check.catalogue import Catalogue
+from clonedb.check.tree import Node
+from clonedb.errors import QueryFileError
+from clonedb.query.lexer import Kind, lex
+from clonedb.query.statements import Statement
+
+_RELATION, _SUBQUERY, _JOIN, _FUNCTION, _VALUES, _CTE, _GROUP = "0", "1", "2", "3", "5", "6", "9"
+_SELECT: Final = 1
+_MERGE: Final = 5
+_INTERSECT, _EXCEPT = 2, 3
+_CURRENT_SCHEMA: Final = 14  # the only one of CURRENT_DATE, CURRENT_USER, … that may be NULL
+
+# Built-in functions that give no NULL unless an argument is NULL: casts, clocks, lengths, texts.
+# Not extract() and date_part(), which are NULL for an infinite time; nor array_length().
+_FAITHFUL: Final = frozenset(
+    """
+    abs bigint bool btrim bytea ceil ceiling char_length character_length clock_timestamp date_trunc
+    decode encode exp float4 float8 floor gen_random_uuid inet int2 int4 int8 json_build_array
+    json_build_object jsonb_build_array jsonb_build_object left length lower ltrim make_interval md5
+    now numeric octet_length power repeat replace reverse right round rtrim sha224 sha256 sha384
+    sha512 sqrt statement_timestamp substr text timestamptz timezone to_json to_jsonb
+    transaction_timestamp trunc upper uuid uuidv4 uuidv7 xid8 array_append array_cat cardinality
+    """.split()
+)
+# These give no NULL whatever their arguments are.
+_NEVER: Final = frozenset({"concat", "concat_ws", "num_nulls", "num_nonnulls", "json_build_object",
+                           "jsonb_build_object", "json_build_array", "jsonb_build_array"})
+_OPERATORS: Final = frozenset(
+    "= <> < <= > >= + - * / % || && @> <@ ~ !~ ~* !~* ~~ !~~ ~~* !~~* @@ ^".split()
+)
+# Paths are the ones whose + is NULL, so geometry is left out, and with it what may come.
+_ORDINARY: Final = frozenset(
+    """
+    boolean bytea date inet integer bigint smallint interval jsonb numeric real text uuid xid xid8
+    tsquery tsvector "char" name oid
+    """.split()
+) | {"character varying", "double precision", "timestamp with time zone",
+     "timestamp without time zone", "anyarray", "anycompatiblearray", "anynonarray", "anyelement",
+     "anycompatible", "record"}
+_COUNTS: Final = frozenset({"count"})
+# Over one row or more with an argument that is never NULL they are not NULL.
+_AGGREGATES: Final = frozenset(
+    "array_agg avg bool_and bool_or every json_agg jsonb_agg max min string_agg sum".split()
+)
+_WINDOWS: Final = frozenset({"row_number", "rank", "dense_rank", "percent_rank", "cume_dist", "count"})
+_CLAUSES_BEHIND_ROWS: Final = frozenset({"order", "limit", "offset", "fetch", "for"})
+
+
+class TreeProof:
+    """Proves by the parse tree."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+
+    def proved(self, query: Node) -> list[bool]:
+        """For each column of the result, in order, whether it is proved to be never NULL."""
+        return self._columns(query, ())
+
+    def _columns(
+        self, query: Node, outer: tuple[Node, ...], assumed: frozenset[str] = frozenset()
+    ) -> list[bool]:
+        operations = query.node("setOperations")
+        if operations is not None:
+            return self._set_operation(operations, query, outer, assumed)
+        kind = "targetList" if query.number("commandType") == _SELECT else "returningList"
+        scope = (query, *outer)
+        return [
+            self._never(entry.node("expr"), scope, assumed)
+            for entry in query.nodes(kind)
+            if not entry.flag("resjunk")
+        ]
+
+    def _set_operation(
+        self, node: Node, query: Node, outer: tuple[Node, ...], assumed: frozenset[str]
+    ) -> list[bool]:
+        if node.tag == "RANGETBLREF":
+            entry = query.nodes("rtable")[node.number("rtindex") - 1]
+            subquery = entry.node("subquery")
+            return [] if subquery is None else self._columns(subquery, (query, *outer), assumed)
+        left, right = node.node("larg"), node.node("rarg")
+        if left is None or right is None:
+            return []
+        a = self._set_operation(left, query, outer, assumed)
+        b = self._set_operation(right, query, outer, assumed)
+        operation = node.number("op")
+        if operation == _EXCEPT:
+            return a
+        if operation == _INTERSECT:
+            return [x or y for x, y in zip(a, b, strict=True)]
+        return [x and y for x, y in zip(a, b, strict=True)]
+
+    def _never(  # noqa: PLR0911
+        self, node: Node | None, scope: tuple[Node, ...], assumed: frozenset[str]
+    ) -> bool:
+        if node is None:
+            return False
+
+        def every(nodes: Sequence[Node]) -> bool:
+            return all(self._never(each, scope, assumed) for each in nodes)
+
+        arguments = node.nodes("args")
+        match node.tag:
+            case "VAR":
+                return self._variable(node, scope, assumed)
+            case "CONST":
+                return not node.flag("constisnull")
+            case "COALESCEEXPR" | "MINMAXEXPR":
+                return any(self._never(each, scope, assumed) for each in arguments)
+            case "CASEEXPR":
+                results = [each.node("result") for each in arguments]
+                return all(
+                    self._never(each, scope, assumed) for each in (*results, node.node("defresult"))
+                )
+            case "BOOLEXPR":
+                return every(arguments)
+            case "NULLTEST" | "BOOLEANTEST" | "DISTINCTEXPR" | "ROWEXPR" | "ARRAYEXPR" | "GROUPINGFUNC":
+                return True
+            case "RELABELTYPE" | "COLLATEEXPR" | "COERCEVIAIO" | "ARRAYCOERCEEXPR" | "NAMEDARGEXPR":
+                return self._never(node.node("arg"), scope, assumed)
+            case "SQLVALUEFUNCTION":
+                return node.number("op") < _CURRENT_SCHEMA
+            case "FUNCEXPR":
+                return self._function(node, every(arguments))
+            case "OPEXPR":
+                return self._operator(node) and every(arguments)
+            case "AGGREF":
+                return self._aggregate(node, scope, assumed)
+            case "WINDOWFUNC":
+                name = self._catalogue.functions[node.number("winfnoid")]
+                return name.schema == "pg_catalog" and name.name in _WINDOWS
+            case "SUBLINK":
+                return self._sublink(node, scope, assumed)
+        return False
+
+    def _function(self, node: Node, arguments_never: bool) -> bool:
+        function = self._catalogue.functions[node.number("funcid")]
+        if function.schema != "pg_catalog" or node.flag("funcretset"):
+            return False
+        if function.name in _NEVER and not node.flag("funcvariadic"):
+            return True
+        return function.name in _FAITHFUL and arguments_never and not self._reads_json(node)
+
+    def _reads_json(self, node: Node) -> bool:
+        # Casting the JSON null to a number gives NULL.
+        first = node.nodes("args")[:1]
+        types = [self._catalogue.type_name(_type_of(each)) for each in first]
+        return types in (["jsonb"], ["json"]) and node.text("funcformat") in ("1", "2")
+
+    def _operator(self, node: Node) -> bool:
+        operator = self._catalogue.operators[node.number("opno")]
+        types = {self._catalogue.type_name(each) for each in (operator.left, operator.right) if each}
+        return (
+            operator.schema == "pg_catalog"
+            and operator.name in _OPERATORS
+            and {each.removesuffix("[]") for each in types} <= _ORDINARY
+            and "record" not in types
+        )
+
+    def _aggregate(self, node: Node, scope: tuple[Node, ...], assumed: frozenset[str]) -> bool:
+        function = self._catalogue.functions[node.number("aggfnoid")]
+        if function.schema != "pg_catalog" or node.number("agglevelsup"):
+            return False
+        if function.name in _COUNTS:
+            return True
+        grouped = bool(scope[0].nodes("groupClause")) and not scope[0].nodes("groupingSets")
+        return (
+            grouped
+            and function.name in _AGGREGATES
+            and node.node("aggfilter") is None
+            and all(
+                self._never(each.node("expr"), scope, assumed)
+                for each in node.nodes("args")
+                if not each.flag("resjunk")
+            )
+        )
+
+    def _sublink(self, node: Node, scope: tuple[Node, ...], assumed: frozenset[str]) -> bool:
+        kind, subquery = node.text("subLinkType"), node.node("subselect")
+        if kind in ("0", "6"):  # EXISTS, ARRAY
+            return True
+        if kind != "4" or subquery is None:  # a scalar
+            return False
+        # Only an aggregate without GROUP BY gives a row whatever happens.
+        always = (
+            subquery.flag("hasAggs")
+            and not subquery.nodes("groupClause")
+            and not subquery.nodes("groupingSets")
+            and subquery.node("havingQual") is None
+            and subquery.node("limitCount") is None
+            and subquery.node("limitOffset") is None
+        )
+        return always and self._columns(subquery, scope, assumed)[:1] == [True]
+
+    def _variable(self, node: Node, scope: tuple[Node, ...], assumed: frozenset[str]) -> bool:
+        level = node.number("varlevelsup")
+        if node.numbers("varnullingrels") or level >= len(scope):
+            return False
+        if node.number("varreturningtype"):  # old.x and new.x of RETURNING
+            return False
+        query, outer = scope[level], scope[level + 1 :]
+        index, number = node.number("varno"), node.number("varattno")
+        entry = query.nodes("rtable")[index - 1]
+        if query.number("commandType") == _MERGE and index != query.number("resultRelation"):
+            return False
+        kind = entry.text("rtekind")
+        if kind == _RELATION:
+            return self._stored(entry, number)
+        if number < 1:
+            return False  # a whole row
+        if kind == _SUBQUERY:
+            subquery = entry.node("subquery")
+            above = (query, *outer)
+            return subquery is not None and self._at(self._columns(subquery, above, assumed), number)
+        if kind in (_JOIN, _GROUP):
+            expressions = entry.fields["joinaliasvars" if kind == _JOIN else "groupexprs"] or []
+            return number <= len(expressions) and self._never(
+                expressions[number - 1], (query, *outer), assumed
+            )
+        if kind == _VALUES:
+            rows = entry.fields.get("values_lists") or []
+            return bool(rows) and all(
+                self._never(row[number - 1], (query, *outer), assumed) for row in rows
+            )
+        if kind == _CTE:
+            return self._of_cte(entry, number, (query, *outer), assumed)
+        return False
+
+    def _stored(self, entry: Node, number: int) -> bool:
+        if number < 0:
+            return True  # ctid, xmax, tableoid
+        relation = self._catalogue.relations.get(entry.number("relid"))
+        return (
+            relation is not None
+            and relation.kind in ("r", "p")
+            and number in relation.columns
+            and relation.columns[number].never_null
+        )
+
+    def _of_cte(
+        self, entry: Node, number: int, scope: tuple[Node, ...], assumed: frozenset[str]
+    ) -> bool:
+        name, level = entry.text("ctename"), entry.number("ctelevelsup")
+        if level >= len(scope):
+            return False
+        for cte in scope[level].nodes("cteList"):
+            query = cte.node("ctequery")
+            if cte.text("ctename") != name or query is None:
+                continue
+            key = f"{name}.{number}"
+            if key in assumed:
+                # The recursion's own rows: if the first rows and those made of rows like these are
+                # never NULL, all are.
+                return True
+            if cte.flag("cterecursive"):
+                assumed = assumed | {key}
+            return self._at(self._columns(query, scope[level:], assumed), number)
+        return False
+
+    @staticmethod
+    def _at(columns: list[bool], number: int) -> bool:
+        return number <= len(columns) and columns[number - 1]
+
+
+def _type_of(node: Node) -> int:
+    for name in ("vartype", "consttype", "paramtype", "funcresulttype", "opresulttype",
+                 "resulttype", "coalescetype", "casetype"):
+        if name in node.fields:
+            return node.number(name)
+    return 0
+
+
+class PlannerProof:
+    """Proves by what the planner knows, on a connection of its own."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self._connection = connection
+        connection.execute(b"SET constraint_exclusion = on")
+        connection.execute(b"SET max_parallel_workers_per_gather = 0")
+
+    def proved(self, text: str, columns: int, wanted: Sequence[int]) -> set[int]:
+        """Which of the wanted columns (from 0) of a SELECT are proved to be never NULL."""
+        names = ", ".join(f"c{number}" for number in range(columns))
+        rows = without_limit(text)
+        found = set()
+        for number in wanted:
+            probe = (
+                "EXPLAIN (GENERIC_PLAN, COSTS OFF, FORMAT JSON) "
+                f"SELECT 1 FROM (\n{rows}\n) AS q ({names}) WHERE q.c{number} IS NULL"
+            )
+            try:
+                row = self._connection.execute(probe.encode()).fetchone()
+            except psycopg.Error:
+                return found  # it is no SELECT that can stand in FROM
+            plan = row[0] if row else None
+            explained = json.loads(plan) if isinstance(plan, str) else plan
+            if explained and _is_empty(explained[0]["Plan"]):
+                found.add(number)
+        return found
+
+
+    def does_nothing(self, statement: Statement, parameter: str, type_name: str) -> bool:
+        """Whether the statement neither reads nor writes a row when the parameter is NULL."""
+        place = statement.parameters.index(parameter) + 1
+
+        def other(match: re.Match[str]) -> str:
+            number = int(match[1])
+            if number == place:
+                return f"NULL::{type_name}"
+            return f"${number - 1 if number > place else number}"
+
+        text = re.sub(r"\$(\d+)", other, statement.text)
+        try:
+            row = self._connection.execute(
+                f"EXPLAIN (GENERIC_PLAN, COSTS OFF, FORMAT JSON) {text}".encode()
+            ).fetchone()
+        except psycopg.Error:
+            return False
+        plan = row[0] if row else None
+        explained = json.loads(plan) if isinstance(plan, str) else plan
+        return bool(explained) and _is_idle(explained[0]["Plan"])
+
+
+def _is_idle(plan: dict[str, Any]) -> bool:
+    if plan["Node Type"] == "ModifyTable":
+        return all(_is_idle(each) for each in plan.get("Plans", []))
+    if plan["Node Type"] == "Aggregate" and plan.get("Plans"):
+        return _is_idle(plan["Plans"][0])
+    return _is_empty(plan)
+
+
+def _is_empty(plan: dict[str, Any]) -> bool:
+    """Whether a plan says by itself that no row can come of it."""
+    children = [each for each in plan.get("Plans", []) if each["Parent Relationship"] in
+                ("Outer", "Inner", "Member", "Subquery")]
+    match plan["Node Type"]:
+        case "Result" if not children:
+            return bool(plan.get("One-Time Filter") == "false")
+        case "Append" | "Merge Append":
+            return bool(children) and all(map(_is_empty, children))
+        case "Nested Loop" | "Hash Join" | "Merge Join" if plan.get("Join Type") == "Inner":
+            return any(map(_is_empty, children))
+        case "Aggregate":
+            return bool(plan.get("Group Key")) and bool(children) and _is_empty(children[0])
+        case "Sort" | "Limit" | "Unique" | "Subquery Scan" | "Group" | "WindowAgg" | "Hash" | (
+            "Incremental Sort" | "ProjectSet" | "Materialize" | "LockRows" | "Result"
+        ):
+            return bool(children) and _is_empty(children[0])
+    return False
+
+
+def without_limit(text: str) -> str:
+    """A SELECT without its last ORDER BY, LIMIT, OFFSET, FETCH and FOR: the same rows or more.
+
+    These words are reserved, so outside of parentheses they are what they say, unless they follow a
+    dot or AS.
+    """
+    depth, before = 0, ""
+    named = re.sub(r"\$(\d+)", r":numbered_\1", text)
+    try:
+        tokens = lex(named, path="")
+    except QueryFileError:
+        return text  # a parameter behind an operand, say
+    for token in tokens:
+        if token.kind is not Kind.CODE:
+            before = ""
+            continue
+        for word in re.finditer(r"[A-Za-z_][\w$]*|[().\S]", token.text):
+            if word[0] == "(":
+                depth += 1
+            elif word[0] == ")":
+                depth -= 1
+            elif (
+                depth == 0
+                and word[0].lower() in _CLAUSES_BEHIND_ROWS
+                and before.lower() not in (".", "as")
+            ):
+                return re.sub(r":numbered_(\d+)", r"$\1", named[: token.start + word.start()])
+            before = word[0]
+    return text

@@ -1,0 +1,1 @@
+"""One refusal a module: `find` gives what is wrong, where, and what to do."""
