@@ -37,7 +37,7 @@ ROLES: Final = (*LOGINS, "clonedb_readonly", "clonedb_dba")
 NOBODY: Final = "no policy"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Column:
     """A column of a result, with what is proved of it."""
 

@@ -157,7 +157,10 @@ class Planner:
         table = node.get("Relation Name")
         if table is not None:
             whole = self._whole_tables.get(table, table)
-            kind += f" on {whole}"
+            alias = re.sub(r"_\d+$", "", str(node.get("Alias", whole))) if whole != table else (
+                node.get("Alias", whole)
+            )
+            kind += f" on {whole}" + ("" if alias == whole else f" AS {alias}")
             if whole != table:
                 kind += ", a month"
         elif node.get("CTE Name"):

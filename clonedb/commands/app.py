@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import typer
 
+from clonedb.commands.check import check
 from clonedb.commands.conversations import demo, load
 from clonedb.commands.health import health
 from clonedb.commands.maintain import maintain
@@ -21,6 +22,7 @@ app = typer.Typer(
     help="The database layer of a conversational clone: migrations and tools.",
 )
 
+app.command()(check)
 app.command()(demo)
 app.command()(health)
 app.command()(load)
