@@ -158,6 +158,7 @@ FROM given;
 
 -- name: count(user_id, subject_id, actor_id, action, resource, result, created_from, created_before)$
 -- How many entries match.
+-- users: all
 SELECT count(*)
 FROM clonedb.audit_logs AS l
 WHERE true
@@ -174,6 +175,7 @@ WHERE true
 
 -- name: find_by_id(user_id, id)^
 -- One entry with its details.
+-- users: all
 SELECT
     l.id,
     l.action,
@@ -202,6 +204,7 @@ WHERE l.id = :id::uuid
 -- One page of entries with their details.
 -- A bound on the time is one on the ids too, with a day for clocks, so that other months are left
 -- out.
+-- users: all
 SELECT
     l.id,
     l.action,
@@ -258,6 +261,7 @@ LIMIT :limit::bigint;
 -- name: statistics(user_id, created_from, created_before)^
 -- What the entries add up to.
 -- lane: pool
+-- users: all
 SELECT
     count(*) AS entries,
     count(*) FILTER (WHERE l.result = 'failure') AS failures,
@@ -275,6 +279,7 @@ WHERE true
 -- name: top_actions(user_id, created_from, created_before, limit)
 -- The actions with the most entries.
 -- lane: pool
+-- users: all
 SELECT
     l.action,
     count(*) AS entries,
@@ -296,6 +301,7 @@ LIMIT :limit::bigint;
 -- name: top_failures(user_id, created_from, created_before, limit)
 -- What failed most often: action and resource.
 -- lane: pool
+-- users: all
 SELECT
     l.action,
     l.resource,

@@ -6,6 +6,7 @@
 -- name: purge_expired(limit)!
 -- Drops one batch of leases that are over, the longest first.
 -- lane: pool
+-- users: all
 DELETE FROM clonedb.cache_fill_leases AS lease
 WHERE lease.ctid = ANY(ARRAY(
         SELECT expired.ctid
@@ -41,6 +42,7 @@ RETURNING true;
 -- Takes leases away, so that what their holders are making is not stored; others may begin anew.
 -- Locked in the order of the keys: two of these cannot deadlock.
 -- lane: pool
+-- users: all
 WITH held AS (
     SELECT
         lease.user_id,

@@ -13,6 +13,7 @@ ORDER BY b.cache;
 -- name: invalidate_all(user_id)^
 -- Drops every entry of the four caches and counts them.
 -- lane: pool
+-- users: all
 WITH dropped_embedding_cache AS (
     DELETE FROM clonedb.embedding_cache AS c
     WHERE true
@@ -46,6 +47,7 @@ SELECT
 -- name: invalidate_by_document(user_id, document_id)^
 -- Drops the searches and responses that a document is part of, and counts them.
 -- lane: pool
+-- users: all
 WITH dropped_vector_search_cache AS (
     DELETE FROM clonedb.vector_search_cache AS c
     WHERE :document_id::uuid = ANY(c.document_ids)
@@ -67,6 +69,7 @@ SELECT
 -- name: invalidate_by_tag(user_id, tag)^
 -- Drops the entries of the four caches that bear a tag, and counts them.
 -- lane: pool
+-- users: all
 WITH dropped_embedding_cache AS (
     DELETE FROM clonedb.embedding_cache AS c
     WHERE :tag::text = ANY(c.tags)
@@ -166,6 +169,7 @@ ON CONFLICT (hour, cache) DO UPDATE SET
 -- name: statistics(user_id)
 -- What each cache holds; a row for an empty one too. Bytes are those of the values as stored.
 -- lane: pool
+-- users: all
 WITH entry AS (
     SELECT
         'embedding' AS cache,
@@ -232,6 +236,7 @@ ORDER BY kind.position;
 -- What each cache holds by the time since an entry was last stored; ages without entries are left
 -- out.
 -- lane: pool
+-- users: all
 WITH entry AS (
     SELECT
         'embedding' AS cache,
@@ -313,6 +318,7 @@ FROM clonedb.trim_caches(:limit::bigint) AS t;
 
 -- name: usage(hour_from, hour_before)
 -- How the caches were used by hour, over all processes.
+-- plan: scan cache_use
 SELECT
     u.hour,
     u.cache,

@@ -36,6 +36,7 @@ ORDER BY q.tier;
 -- name: purge(before, limit)!
 -- Deletes days that are over, the oldest first.
 -- lane: pool
+-- users: all
 DELETE FROM clonedb.daily_usage AS d
 WHERE d.ctid = ANY(
         ARRAY(

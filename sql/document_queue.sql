@@ -11,6 +11,7 @@
 -- limit expects a tenth of the queue, and reads every document to update ten.
 -- lane: pool
 -- plan_cache_mode: force_custom_plan
+-- users: all
 WITH moment AS (
     SELECT coalesce(:now::timestamptz, statement_timestamp()) AS now
 ),
@@ -352,6 +353,7 @@ LEFT JOIN changed ON true;
 
 -- name: statistics()^
 -- How long the queue is, through its indexes alone; failed and completed documents are not in it.
+-- users: all
 SELECT
     (
         SELECT count(*)

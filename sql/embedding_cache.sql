@@ -140,6 +140,7 @@ LIMIT :limit::bigint;
 -- name: invalidate_all(user_id)!
 -- Drops every entry of the user, or of everybody.
 -- lane: pool
+-- users: all
 DELETE FROM clonedb.embedding_cache AS c
 WHERE true
     AND c.user_id = :user_id::uuid;  -- filter: user
@@ -147,6 +148,7 @@ WHERE true
 -- name: invalidate_by_tag(user_id, tag)!
 -- Drops the entries that bear a tag.
 -- lane: pool
+-- users: all
 DELETE FROM clonedb.embedding_cache AS c
 WHERE :tag::text = ANY(c.tags)
     AND c.user_id = :user_id::uuid;  -- filter: user
@@ -178,6 +180,7 @@ LIMIT 1;
 -- Locked rows are skipped: whoever renews an entry never waits for more than a batch, and no two
 -- can wait for each other. The expiry is checked again on the row that is deleted.
 -- lane: pool
+-- users: all
 DELETE FROM clonedb.embedding_cache AS c
 WHERE c.ctid = ANY(ARRAY(
         SELECT expired.ctid
@@ -332,6 +335,7 @@ WHERE c.user_id = :user_id::uuid
 -- the same to the last bit for all of them, and nothing but the key, the model and the numbers is
 -- shared.
 -- lane: pool
+-- users: all
 WITH common AS (
     SELECT own.key
     FROM clonedb.embedding_cache AS own

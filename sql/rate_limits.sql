@@ -32,8 +32,11 @@ LIMIT :limit::bigint;
 -- name: purge_buckets(idle_seconds, limit)!
 -- Deletes buckets that nobody has taken from for a while and that are full again.
 -- A full bucket and none are the same, so a purge gives nobody a token: the bucket has to be full
--- under every rule that it may follow, and unchanged when it goes.
+-- under every rule that it may follow, and unchanged when it goes. An index on what every take
+-- changes would cost each of them more than this does.
 -- lane: pool
+-- users: all
+-- plan: scan rate_limit_buckets
 WITH full_bucket AS (
     SELECT
         b.user_id,
@@ -72,6 +75,7 @@ WHERE b.user_id = full_bucket.user_id
 -- name: purge_windows(before, limit)!
 -- Deletes counts of minutes that are over, the oldest first.
 -- lane: pool
+-- users: all
 DELETE FROM clonedb.rate_limits AS c
 WHERE c.ctid = ANY(
         ARRAY(

@@ -29,6 +29,7 @@ RETURNING
 
 -- name: count(user_id, subscription_tier, preferred_llm_provider, created_from, created_before)$
 -- How many users match.
+-- users: all
 SELECT count(*)
 FROM clonedb.users AS u
 WHERE true
@@ -264,6 +265,7 @@ FROM deleted;
 
 -- name: exists(user_id, subscription_tier, preferred_llm_provider, created_from, created_before)$
 -- Whether any user matches.
+-- users: all
 SELECT EXISTS (
     SELECT
     FROM clonedb.users AS u
@@ -278,6 +280,7 @@ SELECT EXISTS (
 
 -- name: find_by_email(user_id, email)^
 -- The living user with this e-mail, whatever its case.
+-- users: all
 SELECT
     u.id,
     u.email,
@@ -329,6 +332,7 @@ WHERE true
 
 -- name: find_many(user_id, subscription_tier, preferred_llm_provider, created_from, created_before, after_created_at, after_id, limit)
 -- One page of users.
+-- users: all
 SELECT
     u.id,
     u.email,

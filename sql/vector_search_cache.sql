@@ -110,6 +110,7 @@ LIMIT :limit::bigint;
 -- name: invalidate_all(user_id)!
 -- Drops every entry of the user, or of everybody.
 -- lane: pool
+-- users: all
 DELETE FROM clonedb.vector_search_cache AS c
 WHERE true
     AND c.user_id = :user_id::uuid;  -- filter: user
@@ -119,6 +120,7 @@ WHERE true
 -- A user's entries are found through the primary key: no index on an array serves under row-level
 -- security, since its operators are not leakproof.
 -- lane: pool
+-- users: all
 DELETE FROM clonedb.vector_search_cache AS c
 WHERE :document_id::uuid = ANY(c.document_ids)
     AND c.user_id = :user_id::uuid;  -- filter: user
@@ -126,6 +128,7 @@ WHERE :document_id::uuid = ANY(c.document_ids)
 -- name: invalidate_by_tag(user_id, tag)!
 -- Drops the entries that bear a tag.
 -- lane: pool
+-- users: all
 DELETE FROM clonedb.vector_search_cache AS c
 WHERE :tag::text = ANY(c.tags)
     AND c.user_id = :user_id::uuid;  -- filter: user
@@ -158,6 +161,7 @@ LIMIT 1;
 -- Locked rows are skipped: whoever renews an entry never waits for more than a batch, and no two
 -- can wait for each other. The expiry is checked again on the row that is deleted.
 -- lane: pool
+-- users: all
 DELETE FROM clonedb.vector_search_cache AS c
 WHERE c.ctid = ANY(ARRAY(
         SELECT expired.ctid

@@ -94,6 +94,7 @@ class Function:
     is_strict: bool
     as_owner: bool
     owner: str
+    leakproof: bool
 
     @property
     def shown(self) -> str:
@@ -145,7 +146,7 @@ class Catalogue:
             for row in _rows(connection, "indexes")
         }
         self.types = {row.type: Type(*row) for row in _rows(connection, "types")}
-        self.functions = {row.function: Function(*row[:7]) for row in _rows(connection, "functions")}
+        self.functions = {row.function: Function(*row) for row in _rows(connection, "functions")}
         self.operators = {
             row.operator: Operator(row.name, row.schema, row.left_type, row.right_type)
             for row in _rows(connection, "operators")

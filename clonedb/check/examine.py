@@ -26,8 +26,10 @@ from clonedb.check.describe import (
 )
 from clonedb.check.nullability import PlannerProof, TreeProof
 from clonedb.check.plans import Plan, Planner
-from clonedb.check.scratch import PRODUCTION, Scratch
+from clonedb.check.scratch import PRODUCTION, Scratch, sizes_file
+from clonedb.check.sizes import Sizes, read_sizes
 from clonedb.check.tree import Node
+from clonedb.check.two_people import FIRST, SECOND, Meeting, TwoPeople
 from clonedb.query.statements import Query, Statement
 
 LOGINS: Final = ("clonedb_app", "clonedb_worker")
@@ -78,6 +80,9 @@ class Examined:
     used: Dependencies
     missing: dict[str, list[str]]
     null_is_idle: frozenset[str] = frozenset()
+    # What two people's rows have shown; `comparable` if a person sees, or changes, their own.
+    meetings: list[tuple[Variant, str | None, Meeting]] = field(default_factory=list)
+    comparable: bool = False
 
     @property
     def roles(self) -> list[str]:
@@ -118,6 +123,16 @@ class Examination:
             for role in (NOBODY, *LOGINS)
         }
         self.outliner = self._planners[NOBODY]
+        self.people = TwoPeople(self.connect(), self.catalogue)
+        self._keyed = {
+            relation.oid for relation in self.catalogue.relations.values() if relation.user_key
+        }
+        sizes = Sizes(read_sizes(sizes_file()), self.catalogue)
+        self.table_rows = {
+            each.name: sizes.rows(each)
+            for each in self.catalogue.relations.values()
+            if each.schema == "clonedb" and not each.is_partition
+        }
 
     def connect(self, database: str = "clonedb") -> psycopg.Connection[Any]:
         return self._stack.enter_context(self.scratch.connect(database=database))
@@ -157,6 +172,8 @@ class Examination:
         }
         self._plan(found)
         found.null_is_idle = frozenset(self._idle_parameters(found))
+        if self.people.present and self._keyed.intersection(found.used.tables):
+            self._let_meet(found)
         return found
 
     def _read_trees(
@@ -206,6 +223,27 @@ class Examination:
         for variant in found.variants:
             for role in (NOBODY, *logins):
                 variant.plans[role] = self._planners[role].plan(variant.statement.text)
+
+    def _let_meet(self, found: Examined) -> None:
+        def meet(variant: Variant, asked_for: str, role: str | None, context: str) -> Meeting:
+            return self.people.meet(
+                variant.statement,
+                found.parameters,
+                found.used,
+                asked_for=asked_for,
+                role=role,
+                context=context,
+            )
+
+        for variant in found.variants:
+            if "user_id" in variant.statement.parameters:
+                found.meetings.append((variant, None, meet(variant, FIRST, None, FIRST)))
+            if "clonedb_app" in found.roles:
+                meeting = meet(variant, SECOND, "clonedb_app", FIRST)
+                found.meetings.append((variant, "clonedb_app", meeting))
+            if not found.comparable:
+                own = meet(variant, SECOND, found.login, SECOND)
+                found.comparable = own.shown or own.changed
 
     def _idle_parameters(self, found: Examined) -> Iterator[str]:
         """The parameters whose NULL lets a statement do nothing: None for them is a mistake."""

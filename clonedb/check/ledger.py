@@ -31,7 +31,7 @@ _MONTH: Final = re.compile(r"_\d{4}_\d\d\b")
 
 def query_hash(query: Query) -> str:
     """A digest of a query as its file has it: header, lines and their conditions."""
-    content = [query.name, str(query.operation), query.parameters, dict(query.tags), query.doc]
+    content: list[Any] = [query.name, str(query.operation), query.parameters, dict(query.tags), query.doc]
     content += [[line.parts, line.conditions] for line in query.lines]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:_DIGITS]
 
@@ -123,7 +123,24 @@ class LedgerWriter:
         yield from self._returns(found)
         yield from self._touches(found.used)
         yield from self._rights(found)
+        yield from self._isolation(found)
         yield from self._plans(found)
+
+    def _isolation(self, found: Examined) -> Iterator[str]:
+        keyed = [
+            oid for oid in found.used.tables if self._catalogue.relations[oid].user_key is not None
+        ]
+        if not keyed:
+            return
+        yield ""
+        yield "users"
+        if found.query.tags.get("users") == "all":
+            yield f"{_INDENT}works across users where it is given no :user_id"
+        elif found.meetings:
+            yield f"{_INDENT}one user's rows, by the plan without policies"
+        if found.meetings:
+            how = "" if found.comparable else ", with rows that it did not choose"
+            yield f"{_INDENT}run as one of two people: nothing of the other's was shown or changed{how}"
 
     def _takes(self, found: Examined) -> Iterator[str]:
         if not found.query.parameters:

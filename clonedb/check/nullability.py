@@ -305,7 +305,7 @@ class PlannerProof:
         """Which of the wanted columns (from 0) of a SELECT are proved to be never NULL."""
         names = ", ".join(f"c{number}" for number in range(columns))
         rows = without_limit(text)
-        found = set()
+        found: set[int] = set()
         for number in wanted:
             probe = (
                 "EXPLAIN (GENERIC_PLAN, COSTS OFF, FORMAT JSON) "
@@ -315,9 +315,8 @@ class PlannerProof:
                 row = self._connection.execute(probe.encode()).fetchone()
             except psycopg.Error:
                 return found  # it is no SELECT that can stand in FROM
-            plan = row[0] if row else None
-            explained = json.loads(plan) if isinstance(plan, str) else plan
-            if explained and _is_empty(explained[0]["Plan"]):
+            plan = _plan_of(row)
+            if plan is not None and _is_empty(plan):
                 found.add(number)
         return found
 
@@ -339,9 +338,16 @@ class PlannerProof:
             ).fetchone()
         except psycopg.Error:
             return False
-        plan = row[0] if row else None
-        explained = json.loads(plan) if isinstance(plan, str) else plan
-        return bool(explained) and _is_idle(explained[0]["Plan"])
+        plan = _plan_of(row)
+        return plan is not None and _is_idle(plan)
+
+
+def _plan_of(row: Any) -> dict[str, Any] | None:
+    if row is None:
+        return None
+    explained: Any = json.loads(row[0]) if isinstance(row[0], str) else row[0]
+    plan: dict[str, Any] = explained[0]["Plan"]
+    return plan
 
 
 def _is_idle(plan: dict[str, Any]) -> bool:

@@ -35,7 +35,11 @@ _ARROW: Final = "  "
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """A table that a plan reads; `rows` is how many the planner expects of one pass."""
+    """A table that a plan reads.
+
+    `rows_read` is how many rows the planner expects of one pass, a month's for all months, and no
+    more than a LIMIT right above it lets through.
+    """
 
     table: str
     alias: str
@@ -43,7 +47,7 @@ class Scan:
     index: str | None
     conditions: str
     index_condition: str
-    rows: float
+    rows_read: float
 
 
 class Planner:
@@ -79,10 +83,10 @@ class Planner:
 
     def scans(self, plan: Plan) -> Iterator[Scan]:
         """Every reading of a table in a plan."""
-        for node in nodes(plan):
-            table = node.get("Relation Name")
-            if table is None or "Scan" not in node["Node Type"]:
+        for node, limit in _limited(plan, None):
+            if "Relation Name" not in node or "Scan" not in node["Node Type"]:
                 continue
+            table = str(node["Relation Name"])
             inner = [each for each in nodes(node) if "Bitmap" in each["Node Type"]]
             texts = [
                 str(each[name])
@@ -96,13 +100,19 @@ class Planner:
             indexes = [each["Index Name"] for each in (node, *inner) if "Index Name" in each]
             yield Scan(
                 self._whole_tables.get(table, table),
-                node.get("Alias", table),
-                node["Node Type"],
+                re.sub(r"_\d+$", "", str(node.get("Alias", table))),
+                str(node["Node Type"]),
                 self._whole_indexes.get(indexes[0], indexes[0]) if indexes else None,
                 self._without_months(" AND ".join(texts)),
                 self._without_months(" AND ".join(indexed)),
-                float(node["Plan Rows"]),
+                float(node["Plan Rows"]) if limit is None else min(limit, node["Plan Rows"]),
             )
+
+    def joins(self, plan: Plan) -> str:
+        """The conditions of a plan that belong to no reading of a table."""
+        names = ("Hash Cond", "Merge Cond", "Join Filter", "One-Time Filter")
+        found = [str(node[name]) for node in nodes(plan) for name in names if name in node]
+        return self._without_months(" AND ".join(found))
 
     def outline(self, plan: Plan) -> list[str]:
         """The plan as indented lines."""
@@ -181,6 +191,22 @@ def nodes(plan: Plan) -> Iterator[Plan]:
     yield plan
     for child in plan.get("Plans", []):
         yield from nodes(child)
+
+
+def _limited(plan: Plan, limit: float | None) -> Iterator[tuple[Plan, float | None]]:
+    """Every node with the LIMIT that stops it early, if one is passed down to it."""
+    yield plan, limit
+    for child in plan.get("Plans", []):
+        passed = limit
+        if plan["Node Type"] == "Limit" and child["Parent Relationship"] == "Outer":
+            passed = float(plan["Plan Rows"])
+        elif plan["Node Type"] not in ("Limit", "Result", "Subquery Scan", "LockRows", "Append"):
+            passed = None
+        elif child["Parent Relationship"] not in ("Outer", "Member", "Subquery"):
+            passed = None
+        if "Filter" in child:
+            passed = None  # it reads on until enough rows have passed
+        yield from _limited(child, passed)
 
 
 def _whole_index(catalogue: Catalogue, oid: int) -> str:

@@ -206,7 +206,7 @@ def _restore_statistics(
 ) -> list[tuple[str, int]]:
     """Give every table and index its statistics; the files and how many pages they get."""
     with connection.cursor(row_factory=namedtuple_row) as cursor:
-        files = cursor.execute(read_query("files")).fetchall()
+        files: list[Any] = cursor.execute(read_query("files")).fetchall()
     parts: dict[int, int] = {}
     for relation in catalogue.relations.values():
         if relation.is_partition and relation.parent is not None:

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
 from clonedb.check.catalogue import Catalogue
 from clonedb.check.examine import Examination, Examined, Variant
 from clonedb.check.finding import Finding
+from clonedb.check.python_code import PackageCode
 from clonedb.check.tree import Node
 from clonedb.query.statements import Statement
 
 
-@dataclass(slots=True)
+@dataclass
 class Subject:
     """The queries of a run; `own` says that they are clonedb's, whose Python calls them."""
 
     examination: Examination
     found: list[Examined]
     own: bool = True
+    tests: Path | None = None
+
+    @cached_property
+    def code(self) -> PackageCode:
+        """What the package's Python says of the queries."""
+        return PackageCode()
 
     @property
     def catalogue(self) -> Catalogue:
