@@ -82,6 +82,9 @@ WHERE c.user_id = ANY(ARRAY[:user_id::uuid, '00000000-0000-0000-0000-00000000000
     AND c.key = :key::bytea
     AND c.expires_at > statement_timestamp()
     AND c.audio IS NOT NULL
+    AND c.format IS NOT NULL
+    AND c.duration_ms IS NOT NULL
+    AND c.sample_rate IS NOT NULL
     AND NOT EXISTS (
         SELECT
         FROM clonedb.cache_generations AS g
@@ -109,6 +112,9 @@ WHERE c.user_id = ANY(ARRAY[:user_id::uuid, '00000000-0000-0000-0000-00000000000
     AND c.key = ANY(:keys::bytea[])
     AND c.expires_at > statement_timestamp()
     AND c.audio IS NOT NULL
+    AND c.format IS NOT NULL
+    AND c.duration_ms IS NOT NULL
+    AND c.sample_rate IS NOT NULL
     AND NOT EXISTS (
         SELECT
         FROM clonedb.cache_generations AS g

@@ -288,7 +288,7 @@ SELECT
     age.before_seconds,
     count(*) AS entries,
     count(*) FILTER (WHERE e.expires_at <= statement_timestamp()) AS expired_entries,
-    sum(e.value_bytes)::bigint AS value_bytes,
+    coalesce(sum(e.value_bytes), 0)::bigint AS value_bytes,
     sum(e.hit_count)::bigint AS hits
 FROM entry AS e
 INNER JOIN (

@@ -13,7 +13,11 @@
 -- plan_cache_mode: force_custom_plan
 -- users: all
 WITH moment AS (
-    SELECT coalesce(:now::timestamptz, statement_timestamp()) AS now
+    SELECT
+        coalesce(:now::timestamptz, statement_timestamp()) AS now,
+        -- Of nobody, the table refuses a claim.
+        coalesce(:worker::text, '') AS worker,
+        make_interval(secs => coalesce(:lease_seconds::double precision, 0)) AS lease
 ),
 exhausted AS (
     SELECT
@@ -100,8 +104,8 @@ claimed AS (
         status = 'processing',
         attempts = d.attempts + 1,
         claimed_at = moment.now,
-        claimed_by = :worker::text,
-        lease_expires_at = moment.now + make_interval(secs => :lease_seconds::double precision),
+        claimed_by = moment.worker,
+        lease_expires_at = moment.now + moment.lease,
         updated_at = statement_timestamp()
     FROM chosen, moment
     WHERE d.user_id = chosen.user_id

@@ -78,6 +78,7 @@ WHERE c.user_id = ANY(ARRAY[:user_id::uuid, '00000000-0000-0000-0000-00000000000
     AND c.key = :key::bytea
     AND c.expires_at > statement_timestamp()
     AND c.embedding IS NOT NULL
+    AND c.dimensions IS NOT NULL
     AND NOT EXISTS (
         SELECT
         FROM clonedb.cache_generations AS g
@@ -104,6 +105,7 @@ WHERE c.user_id = ANY(ARRAY[:user_id::uuid, '00000000-0000-0000-0000-00000000000
     AND c.key = ANY(:keys::bytea[])
     AND c.expires_at > statement_timestamp()
     AND c.embedding IS NOT NULL
+    AND c.dimensions IS NOT NULL
     AND NOT EXISTS (
         SELECT
         FROM clonedb.cache_generations AS g

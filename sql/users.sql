@@ -532,6 +532,27 @@ restored_knowledge_documents AS (
     WHERE owned.user_id = :id::uuid
         AND owned.deleted_at = locked.deleted_at
     RETURNING owned.id
+),
+-- The worker login may have cached meanwhile, from what was hidden.
+dropped_caches AS (
+    INSERT INTO clonedb.cache_generations AS g (
+        user_id,
+        vector_search,
+        llm_response,
+        audio_chunk
+    )
+    SELECT
+        restored.id,
+        1,
+        1,
+        1
+    FROM restored
+    ON CONFLICT (user_id) DO UPDATE SET
+        vector_search = g.vector_search + 1,
+        llm_response = g.llm_response + 1,
+        audio_chunk = g.audio_chunk + 1,
+        updated_at = statement_timestamp()
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(g.user_id, 'vla'))
 )
 SELECT
     restored.id,

@@ -9,6 +9,7 @@ from typing import Any, Final
 import psycopg
 from psycopg.rows import namedtuple_row
 
+from clonedb.check.tree import read_tree
 from clonedb.resources import sql_directory
 
 OWN_SCHEMAS: Final = ("clonedb", "public")
@@ -35,6 +36,7 @@ class Relation:
     kind: str
     is_partition: bool
     has_policies: bool
+    has_triggers: bool
     parent: int | None
     columns: dict[int, Column] = field(default_factory=dict)
 
@@ -45,7 +47,9 @@ class Relation:
     @property
     def shown(self) -> str:
         """As statements name it; the schema clonedb goes without saying."""
-        return self.name if self.schema in ("clonedb", "pg_catalog") else f"{self.schema}.{self.name}"
+        return (
+            self.name if self.schema in ("clonedb", "pg_catalog") else f"{self.schema}.{self.name}"
+        )
 
     @property
     def user_key(self) -> str | None:
@@ -127,12 +131,17 @@ class Catalogue:
                     row.kind,
                     row.is_partition,
                     row.has_policies,
+                    row.has_triggers,
                     row.parent,
                 ),
             )
             relation.columns[row.number] = Column(
                 row.number, row.column_name, row.type, row.modifier, row.never_null
             )
+        self.generated = {
+            (row.relation, row.number): read_tree(row.expression)
+            for row in _rows(connection, "generated_columns")
+        }
         self.indexes = {
             row.relation: Index(
                 row.relation,
@@ -184,9 +193,12 @@ class Catalogue:
         relation = self.relations[oid]
         for index in self.indexes.values():
             whole = index.is_unique and index.predicate is None and 0 not in index.columns
-            if index.table == oid and whole:
-                if all(relation.columns[number].never_null for number in index.columns):
-                    yield index.columns
+            if (
+                whole
+                and index.table == oid
+                and all(relation.columns[number].never_null for number in index.columns)
+            ):
+                yield index.columns
 
 
 def read_query(name: str) -> bytes:

@@ -167,9 +167,7 @@ class Examination:
             if isinstance(answer, Description):
                 found.parameters.update(zip(statement.parameters, answer.parameters, strict=True))
         self._read_trees(found, described)
-        found.missing = {
-            role: missing_rights(self.catalogue, role, found.used) for role in ROLES
-        }
+        found.missing = {role: missing_rights(self.catalogue, role, found.used) for role in ROLES}
         self._plan(found)
         found.null_is_idle = frozenset(self._idle_parameters(found))
         if self.people.present and self._keyed.intersection(found.used.tables):
@@ -184,9 +182,7 @@ class Examination:
         full = described.get(found.query.full)
         if isinstance(full, Description):
             same = [each for each in found.variants if each.statement is found.query.full]
-            found.full = (
-                same[0] if same else Variant(["full"], frozenset(), found.query.full, full)
-            )
+            found.full = same[0] if same else Variant(["full"], frozenset(), found.query.full, full)
         shapes: dict[tuple[ResultColumn, ...], tuple[Column, ...]] = {}
         for variant in (*found.variants, *([found.full] if found.full else [])):
             only_filters = all(each.startswith("filter") for each in variant.labels)
@@ -209,9 +205,7 @@ class Examination:
             never = [False] * len(shape)
         unproved = [number for number, proved in enumerate(never) if not proved]
         if unproved and tree is not None and tree.number("commandType") == 1:
-            for number in self._planner_proof.proved(
-                variant.statement.text, len(shape), unproved
-            ):
+            for number in self._planner_proof.proved(variant.statement.text, len(shape), unproved):
                 never[number] = True
         return tuple(
             Column(each.name, each.type, each.table, each.number, proved)
@@ -260,15 +254,11 @@ class Examination:
 
 def _declared(query: Query) -> Iterator[tuple[list[str], frozenset[str], Statement]]:
     """The choices that are looked at, each statement once."""
-    choices: list[tuple[str, frozenset[str], Statement]] = [
-        ("plain", frozenset(), query.variant())
-    ]
+    choices: list[tuple[str, frozenset[str], Statement]] = [("plain", frozenset(), query.variant())]
     for number, order in enumerate(query.orders):
         if number:
             choices.append((f"order {order}", frozenset(), query.variant(order=order)))
-        choices.append(
-            (f"after {order}", frozenset(), query.variant(order=order, after=True))
-        )
+        choices.append((f"after {order}", frozenset(), query.variant(order=order, after=True)))
     choices += [
         (f"filter {name}", frozenset(), query.variant(filters=[name])) for name in query.filters
     ]

@@ -31,7 +31,13 @@ _MONTH: Final = re.compile(r"_\d{4}_\d\d\b")
 
 def query_hash(query: Query) -> str:
     """A digest of a query as its file has it: header, lines and their conditions."""
-    content: list[Any] = [query.name, str(query.operation), query.parameters, dict(query.tags), query.doc]
+    content: list[Any] = [
+        query.name,
+        str(query.operation),
+        query.parameters,
+        dict(query.tags),
+        query.doc,
+    ]
     content += [[line.parts, line.conditions] for line in query.lines]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:_DIGITS]
 
@@ -140,7 +146,7 @@ class LedgerWriter:
             yield f"{_INDENT}one user's rows, by the plan without policies"
         if found.meetings:
             how = "" if found.comparable else ", with rows that it did not choose"
-            yield f"{_INDENT}run as one of two people: nothing of the other's was shown or changed{how}"
+            yield f"{_INDENT}run as one of two people: nothing of the other's came back{how}"
 
     def _takes(self, found: Examined) -> Iterator[str]:
         if not found.query.parameters:
@@ -149,9 +155,11 @@ class LedgerWriter:
         yield "takes"
         width = max(map(len, found.query.parameters))
         for name in found.query.parameters:
-            kind = self._catalogue.type_name(found.parameters[name]) if (
-                name in found.parameters
-            ) else "unknown"
+            kind = (
+                self._catalogue.type_name(found.parameters[name])
+                if (name in found.parameters)
+                else "unknown"
+            )
             when = sorted(
                 {
                     str(condition)
@@ -199,6 +207,7 @@ class LedgerWriter:
             key=lambda pair: pair[0].shown,
         )
         for relation, use in relations:
+
             def listed(numbers: Iterable[int], relation: Any = relation) -> str:
                 names = sorted(
                     relation.columns[number].name if number > 0 else "the row"

@@ -30,43 +30,57 @@ from clonedb.query.statements import Statement
 
 _RELATION, _SUBQUERY, _JOIN, _FUNCTION, _VALUES, _CTE, _GROUP = "0", "1", "2", "3", "5", "6", "9"
 _SELECT: Final = 1
+_UPDATE, _INSERT = 2, 3
+_IS_NOT_NULL: Final = "1"
+# Assumed while a SET is looked at: there a column of the target is that of the row before.
+_OLD_ROW: Final = "the old row"
 _MERGE: Final = 5
 _INTERSECT, _EXCEPT = 2, 3
 _CURRENT_SCHEMA: Final = 14  # the only one of CURRENT_DATE, CURRENT_USER, … that may be NULL
 
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # Built-in functions that give no NULL unless an argument is NULL: casts, clocks, lengths, texts.
 # Not extract() and date_part(), which are NULL for an infinite time; nor array_length().
-_FAITHFUL: Final = frozenset(
+_FAITHFUL: Final = _names(
     """
-    abs bigint bool btrim bytea ceil ceiling char_length character_length clock_timestamp date_trunc
-    decode encode exp float4 float8 floor gen_random_uuid inet int2 int4 int8 json_build_array
-    json_build_object jsonb_build_array jsonb_build_object left length lower ltrim make_interval md5
-    now numeric octet_length power repeat replace reverse right round rtrim sha224 sha256 sha384
-    sha512 sqrt statement_timestamp substr text timestamptz timezone to_json to_jsonb
-    transaction_timestamp trunc upper uuid uuidv4 uuidv7 xid8 array_append array_cat cardinality
-    """.split()
+    abs array_append array_cat bool btrim bytea cardinality ceil ceiling char_length
+    character_length clock_timestamp date date_trunc decode encode exp float4 float8 floor
+    gen_random_uuid inet int2 int4 int8 left length lower ltrim make_interval md5 now numeric
+    octet_length pg_is_in_recovery power repeat replace reverse right round rtrim sha224 sha256
+    sha384 sha512 sqrt statement_timestamp substr text timestamp timestamptz timezone to_json
+    to_jsonb transaction_timestamp trunc upper uuid uuidv4 uuidv7 xid8
+    """
 )
 # These give no NULL whatever their arguments are.
-_NEVER: Final = frozenset({"concat", "concat_ws", "num_nulls", "num_nonnulls", "json_build_object",
-                           "jsonb_build_object", "json_build_array", "jsonb_build_array"})
-_OPERATORS: Final = frozenset(
-    "= <> < <= > >= + - * / % || && @> <@ ~ !~ ~* !~* ~~ !~~ ~~* !~~* @@ ^".split()
-)
-# Paths are the ones whose + is NULL, so geometry is left out, and with it what may come.
-_ORDINARY: Final = frozenset(
+_NEVER: Final = _names(
     """
-    boolean bytea date inet integer bigint smallint interval jsonb numeric real text uuid xid xid8
-    tsquery tsvector "char" name oid
-    """.split()
-) | {"character varying", "double precision", "timestamp with time zone",
-     "timestamp without time zone", "anyarray", "anycompatiblearray", "anynonarray", "anyelement",
-     "anycompatible", "record"}
+    concat concat_ws json_build_array json_build_object jsonb_build_array jsonb_build_object
+    num_nonnulls num_nulls
+    """
+)
+_OPERATORS: Final = _names("= <> < <= > >= + - * / % || && @> <@ ~ !~ ~* !~* ~~ !~~ ~~* !~~* @@ ^")
+# Paths are the ones whose + is NULL, so geometry is left out, and with it what may come.
+_ORDINARY: Final = _names(
+    """
+    anyarray anycompatible anycompatiblearray anyelement anynonarray bigint boolean bytea date inet
+    integer interval jsonb name numeric oid real smallint text tsquery tsvector uuid xid xid8
+    """
+) | {
+    "character varying",
+    "double precision",
+    "timestamp with time zone",
+    "timestamp without time zone",
+}
 _COUNTS: Final = frozenset({"count"})
 # Over one row or more with an argument that is never NULL they are not NULL.
-_AGGREGATES: Final = frozenset(
-    "array_agg avg bool_and bool_or every json_agg jsonb_agg max min string_agg sum".split()
+_AGGREGATES: Final = _names(
+    "array_agg avg bool_and bool_or every json_agg jsonb_agg max min string_agg sum"
 )
-_WINDOWS: Final = frozenset({"row_number", "rank", "dense_rank", "percent_rank", "cume_dist", "count"})
+_WINDOWS: Final = _names("count cume_dist dense_rank percent_rank rank row_number")
 _CLAUSES_BEHIND_ROWS: Final = frozenset({"order", "limit", "offset", "fetch", "for"})
 
 
@@ -113,9 +127,7 @@ class TreeProof:
             return [x or y for x, y in zip(a, b, strict=True)]
         return [x and y for x, y in zip(a, b, strict=True)]
 
-    def _never(  # noqa: PLR0911
-        self, node: Node | None, scope: tuple[Node, ...], assumed: frozenset[str]
-    ) -> bool:
+    def _never(self, node: Node | None, scope: tuple[Node, ...], assumed: frozenset[str]) -> bool:
         if node is None:
             return False
 
@@ -137,7 +149,14 @@ class TreeProof:
                 )
             case "BOOLEXPR":
                 return every(arguments)
-            case "NULLTEST" | "BOOLEANTEST" | "DISTINCTEXPR" | "ROWEXPR" | "ARRAYEXPR" | "GROUPINGFUNC":
+            case (
+                "NULLTEST"
+                | "BOOLEANTEST"
+                | "DISTINCTEXPR"
+                | "ROWEXPR"
+                | "ARRAYEXPR"
+                | "GROUPINGFUNC"
+            ):
                 return True
             case "RELABELTYPE" | "COLLATEEXPR" | "COERCEVIAIO" | "ARRAYCOERCEEXPR" | "NAMEDARGEXPR":
                 return self._never(node.node("arg"), scope, assumed)
@@ -172,12 +191,13 @@ class TreeProof:
 
     def _operator(self, node: Node) -> bool:
         operator = self._catalogue.operators[node.number("opno")]
-        types = {self._catalogue.type_name(each) for each in (operator.left, operator.right) if each}
+        types = {
+            self._catalogue.type_name(each) for each in (operator.left, operator.right) if each
+        }
         return (
             operator.schema == "pg_catalog"
             and operator.name in _OPERATORS
             and {each.removesuffix("[]") for each in types} <= _ORDINARY
-            and "record" not in types
         )
 
     def _aggregate(self, node: Node, scope: tuple[Node, ...], assumed: frozenset[str]) -> bool:
@@ -217,24 +237,32 @@ class TreeProof:
 
     def _variable(self, node: Node, scope: tuple[Node, ...], assumed: frozenset[str]) -> bool:
         level = node.number("varlevelsup")
-        if node.numbers("varnullingrels") or level >= len(scope):
-            return False
-        if node.number("varreturningtype"):  # old.x and new.x of RETURNING
+        if level >= len(scope) or node.number("varreturningtype"):  # old.x, new.x of RETURNING
             return False
         query, outer = scope[level], scope[level + 1 :]
         index, number = node.number("varno"), node.number("varattno")
+        if self._is_demanded(query, index, number):
+            return True
+        if node.numbers("varnullingrels"):
+            return False
         entry = query.nodes("rtable")[index - 1]
         if query.number("commandType") == _MERGE and index != query.number("resultRelation"):
             return False
         kind = entry.text("rtekind")
         if kind == _RELATION:
-            return self._stored(entry, number)
+            return self._stored(entry, number) or (
+                index == query.number("resultRelation")
+                and _OLD_ROW not in assumed
+                and self._is_assigned(query, entry, number, (query, *outer), assumed)
+            )
         if number < 1:
             return False  # a whole row
         if kind == _SUBQUERY:
             subquery = entry.node("subquery")
             above = (query, *outer)
-            return subquery is not None and self._at(self._columns(subquery, above, assumed), number)
+            return subquery is not None and self._at(
+                self._columns(subquery, above, assumed), number
+            )
         if kind in (_JOIN, _GROUP):
             expressions = entry.fields["joinaliasvars" if kind == _JOIN else "groupexprs"] or []
             return number <= len(expressions) and self._never(
@@ -249,16 +277,64 @@ class TreeProof:
             return self._of_cte(entry, number, (query, *outer), assumed)
         return False
 
+    def _is_demanded(self, query: Node, index: int, number: int) -> bool:
+        """Whether WHERE lets no row through in which the column is NULL.
+
+        Not of the target of an UPDATE, whose new row is another than WHERE has seen.
+        """
+        tree = query.node("jointree")
+        if tree is None or (index == query.number("resultRelation")):
+            return False
+        for part in _conjuncts(tree.node("quals")):
+            of = part.node("arg") if part.tag == "NULLTEST" else None
+            if (
+                of is not None
+                and of.tag == "VAR"
+                and part.text("nulltesttype") == _IS_NOT_NULL
+                and not part.flag("argisrow")
+                and (of.number("varno"), of.number("varattno"), of.number("varlevelsup"))
+                == (index, number, 0)
+            ):
+                return True
+        return False
+
+    def _is_assigned(
+        self,
+        query: Node,
+        entry: Node,
+        number: int,
+        scope: tuple[Node, ...],
+        assumed: frozenset[str],
+    ) -> bool:
+        """Whether the statement itself stores something that is not NULL, for RETURNING to give."""
+        relation = self._catalogue.relations.get(entry.number("relid"))
+        if relation is None or relation.has_triggers or relation.kind not in ("r", "p"):
+            return False
+        if query.number("commandType") not in (_UPDATE, _INSERT):
+            return False
+        if query.node("onConflict") is not None:
+            return False
+        return any(
+            each.number("resno") == number
+            and self._never(each.node("expr"), scope, assumed | {_OLD_ROW})
+            for each in query.nodes("targetList")
+            if not each.flag("resjunk")
+        )
+
     def _stored(self, entry: Node, number: int) -> bool:
         if number < 0:
             return True  # ctid, xmax, tableoid
         relation = self._catalogue.relations.get(entry.number("relid"))
-        return (
-            relation is not None
-            and relation.kind in ("r", "p")
-            and number in relation.columns
-            and relation.columns[number].never_null
-        )
+        if relation is None or relation.kind not in ("r", "p") or number not in relation.columns:
+            return False
+        if relation.columns[number].never_null:
+            return True
+        expression = self._catalogue.generated.get((relation.oid, number))
+        if expression is None:
+            return False
+        # Made of columns of the same row.
+        row = Node("QUERY", {"commandType": "1", "rtable": [entry]})
+        return self._never(expression, (row,), frozenset())
 
     def _of_cte(
         self, entry: Node, number: int, scope: tuple[Node, ...], assumed: frozenset[str]
@@ -285,9 +361,25 @@ class TreeProof:
         return number <= len(columns) and columns[number - 1]
 
 
+def _conjuncts(node: Node | None) -> list[Node]:
+    if node is None:
+        return []
+    if node.tag == "BOOLEXPR" and node.text("boolop") == "and":
+        return [part for each in node.nodes("args") for part in _conjuncts(each)]
+    return [node]
+
+
 def _type_of(node: Node) -> int:
-    for name in ("vartype", "consttype", "paramtype", "funcresulttype", "opresulttype",
-                 "resulttype", "coalescetype", "casetype"):
+    for name in (
+        "vartype",
+        "consttype",
+        "paramtype",
+        "funcresulttype",
+        "opresulttype",
+        "resulttype",
+        "coalescetype",
+        "casetype",
+    ):
         if name in node.fields:
             return node.number(name)
     return 0
@@ -309,7 +401,8 @@ class PlannerProof:
         for number in wanted:
             probe = (
                 "EXPLAIN (GENERIC_PLAN, COSTS OFF, FORMAT JSON) "
-                f"SELECT 1 FROM (\n{rows}\n) AS q ({names}) WHERE q.c{number} IS NULL"
+                # Planned and never run.
+                f"SELECT 1 FROM (\n{rows}\n) AS q ({names}) WHERE q.c{number} IS NULL"  # noqa: S608
             )
             try:
                 row = self._connection.execute(probe.encode()).fetchone()
@@ -319,7 +412,6 @@ class PlannerProof:
             if plan is not None and _is_empty(plan):
                 found.add(number)
         return found
-
 
     def does_nothing(self, statement: Statement, parameter: str, type_name: str) -> bool:
         """Whether the statement neither reads nor writes a row when the parameter is NULL."""
@@ -360,8 +452,11 @@ def _is_idle(plan: dict[str, Any]) -> bool:
 
 def _is_empty(plan: dict[str, Any]) -> bool:
     """Whether a plan says by itself that no row can come of it."""
-    children = [each for each in plan.get("Plans", []) if each["Parent Relationship"] in
-                ("Outer", "Inner", "Member", "Subquery")]
+    children = [
+        each
+        for each in plan.get("Plans", [])
+        if each["Parent Relationship"] in ("Outer", "Inner", "Member", "Subquery")
+    ]
     match plan["Node Type"]:
         case "Result" if not children:
             return bool(plan.get("One-Time Filter") == "false")
@@ -371,8 +466,15 @@ def _is_empty(plan: dict[str, Any]) -> bool:
             return any(map(_is_empty, children))
         case "Aggregate":
             return bool(plan.get("Group Key")) and bool(children) and _is_empty(children[0])
-        case "Sort" | "Limit" | "Unique" | "Subquery Scan" | "Group" | "WindowAgg" | "Hash" | (
-            "Incremental Sort" | "ProjectSet" | "Materialize" | "LockRows" | "Result"
+        case (
+            "Sort"
+            | "Limit"
+            | "Unique"
+            | "Subquery Scan"
+            | "Group"
+            | "WindowAgg"
+            | "Hash"
+            | ("Incremental Sort" | "ProjectSet" | "Materialize" | "LockRows" | "Result")
         ):
             return bool(children) and _is_empty(children[0])
     return False

@@ -30,6 +30,8 @@ _CONDITIONS: Final = (
     ("Order By", "order by"),
 )
 _LISTS: Final = (("Sort Key", "by"), ("Presorted Key", "presorted"), ("Group Key", "group by"))
+# They ask for no more rows than they are asked for.
+_PASSING: Final = ("Limit", "Result", "Subquery Scan", "LockRows", "Append", "Merge Append")
 _ARROW: Final = "  "
 
 
@@ -94,9 +96,7 @@ class Planner:
                 for name, _ in _CONDITIONS
                 if name in each and not (each is node and name == "Recheck Cond")
             ]
-            indexed = [
-                str(each["Index Cond"]) for each in (node, *inner) if "Index Cond" in each
-            ]
+            indexed = [str(each["Index Cond"]) for each in (node, *inner) if "Index Cond" in each]
             indexes = [each["Index Name"] for each in (node, *inner) if "Index Name" in each]
             yield Scan(
                 self._whole_tables.get(table, table),
@@ -153,9 +153,11 @@ class Planner:
         if kind == "ModifyTable":
             kind = str(node["Operation"])
         if kind == "Aggregate":
-            kind = {"Plain": "Aggregate", "Sorted": "Group Aggregate", "Hashed": "Hash Aggregate"}.get(
-                str(node.get("Strategy")), "Mixed Aggregate"
-            )
+            kind = {
+                "Plain": "Aggregate",
+                "Sorted": "Group Aggregate",
+                "Hashed": "Hash Aggregate",
+            }.get(str(node.get("Strategy")), "Mixed Aggregate")
         join = node.get("Join Type")
         if join not in (None, "Inner"):
             kind += f" ({join})"
@@ -167,8 +169,10 @@ class Planner:
         table = node.get("Relation Name")
         if table is not None:
             whole = self._whole_tables.get(table, table)
-            alias = re.sub(r"_\d+$", "", str(node.get("Alias", whole))) if whole != table else (
-                node.get("Alias", whole)
+            alias = (
+                re.sub(r"_\d+$", "", str(node.get("Alias", whole)))
+                if whole != table
+                else (node.get("Alias", whole))
             )
             kind += f" on {whole}" + ("" if alias == whole else f" AS {alias}")
             if whole != table:
@@ -200,9 +204,11 @@ def _limited(plan: Plan, limit: float | None) -> Iterator[tuple[Plan, float | No
         passed = limit
         if plan["Node Type"] == "Limit" and child["Parent Relationship"] == "Outer":
             passed = float(plan["Plan Rows"])
-        elif plan["Node Type"] not in ("Limit", "Result", "Subquery Scan", "LockRows", "Append"):
-            passed = None
-        elif child["Parent Relationship"] not in ("Outer", "Member", "Subquery"):
+        elif plan["Node Type"] not in _PASSING or child["Parent Relationship"] not in (
+            "Outer",
+            "Member",
+            "Subquery",
+        ):
             passed = None
         if "Filter" in child:
             passed = None  # it reads on until enough rows have passed

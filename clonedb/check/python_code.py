@@ -7,7 +7,6 @@ Read from the syntax tree, without running anything. A call is `queries.<module>
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,7 +53,6 @@ class PackageCode:
         self._classes: dict[str, _Class] = {}
         # Which functions, by name, are named in which.
         self.named_in: dict[str, set[str]] = {}
-        self.properties: dict[str, set[str]] = {}
         for file in sorted(package.rglob("*.py")):
             relative = file.relative_to(package).parts
             if relative[0] not in ("check", "generation"):
@@ -75,7 +73,6 @@ class PackageCode:
                 within = self._class(child, file)
             elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) and not function:
                 inner = child.name
-                self._property(child)
             elif isinstance(child, ast.Attribute | ast.Name) and function:
                 name = child.attr if isinstance(child, ast.Attribute) else child.id
                 self.named_in.setdefault(name, set()).add(function)
@@ -93,11 +90,6 @@ class PackageCode:
                     found.entry = value.id
         self._classes[node.name] = found
         return found
-
-    def _property(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
-        if any(isinstance(each, ast.Name) and each.id == "property" for each in node.decorator_list):
-            if node.returns is not None:
-                self.properties.setdefault(_name(node.returns), set()).add(node.name)
 
     def _mention(
         self, node: ast.AST, parent: ast.AST, file: Path, function: str, owner: _Class | None
@@ -162,7 +154,7 @@ def called_in_tests(folder: Path) -> set[str]:
     return found
 
 
-def _words(text: str) -> Iterator[str] | set[str]:
+def _words(text: str) -> set[str]:
     # getattr(scope, "voice_models"), a command line, a parametrised name
     return {text} if text.isidentifier() else set()
 
@@ -171,7 +163,7 @@ def _struct_behind(node: ast.AST, parent: ast.AST) -> str | None:
     """The argument right behind the query, if a call hands one over."""
     if not isinstance(parent, ast.Call) or node not in parent.args:
         return None
-    position = parent.args.index(node) + 1  # type: ignore[arg-type]
+    position = parent.args.index(node) + 1
     if position >= len(parent.args):
         return None
     following = parent.args[position]

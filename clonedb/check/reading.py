@@ -15,7 +15,7 @@ _NAME: Final = re.compile(rb'(?:"(?:[^"]|"")*"|[A-Za-z_\x80-\xff][\w$\x80-\xff]*
 
 
 class Level(NamedTuple):
-    """A query inside a statement; `scope` is it and those around it, `visible` those it may name."""
+    """A query in a statement; `scope` is it and those around it, `visible` those it may name."""
 
     query: Node
     scope: tuple[Node, ...]
@@ -121,7 +121,7 @@ def result_entries(query: Node) -> list[Node]:
 
 
 def is_functions_word(catalogue: Catalogue, node: Node | None, scope: tuple[Node, ...]) -> bool:
-    """Whether a column is what a function of ours returns: its contract alone says if it is NULL."""
+    """Whether a column is what a function of ours returns: its contract says if it is NULL."""
     node = strip_casts(node)
     if node is None:
         return False
@@ -162,7 +162,9 @@ def strip_casts(node: Node | None) -> Node | None:
     while node is not None:
         if node.tag in _WRAPPERS:
             node = node.node("arg")
-        elif node.tag == "FUNCEXPR" and node.text("funcformat") in ("1", "2") and node.nodes("args"):
+        elif (
+            node.tag == "FUNCEXPR" and node.text("funcformat") in ("1", "2") and node.nodes("args")
+        ):
             node = node.nodes("args")[0]
         else:
             return node

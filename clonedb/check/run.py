@@ -38,6 +38,7 @@ def check(
     migrations: Path | None = None,
     sizes: Path | None = None,
     own: bool = True,
+    tests: Path | None = None,
 ) -> Outcome:
     """Check every query, or those named; `own` says that they are clonedb's, with its Python.
 
@@ -46,7 +47,7 @@ def check(
     queries = [query for query in all_queries(modules) if not only or query.name in only]
     with Examination(scratch) as examination:
         found = list(examination.examine(queries))
-        subject = Subject(examination, found, own=own)
+        subject = Subject(examination, found, own=own, tests=tests)
         findings = sorted({each for refusal in REFUSALS for each in refusal(subject)})
         outcome = Outcome(findings, queries=len(found), variants=sum(each.count for each in found))
         outcome.ledger = _ledger(examination, scratch, found)
@@ -66,7 +67,9 @@ def _ledger(
     return {ledger.path_of(each.query): writer.text(each) for each in found}
 
 
-def offline(modules: SimpleNamespace, directory: Path, migrations: Path, sizes: Path) -> list[Finding]:
+def offline(
+    modules: SimpleNamespace, directory: Path, migrations: Path, sizes: Path
+) -> list[Finding]:
     """What the hashes alone tell, without a server: which files of the ledger are not current."""
     findings = []
     queries: dict[str, Query] = {ledger.path_of(each): each for each in all_queries(modules)}

@@ -1,4 +1,4 @@
-"""The scratch server: migrated, of one major version, and as large as production by its own account.
+"""The scratch server: migrated, of one major version, and in its own eyes as large as production.
 
 Two databases. `clonedb` is migrated and holds the rows of two people; statements are prepared,
 proved and run there. `production` is its copy with the statistics and the file sizes of
@@ -172,9 +172,7 @@ def _make(directory: Path, migrations: Path | None, sizes: Path) -> None:
         migrate.apply(server.dsn("clonedb_migrator"), directory=migrations)
         server.create_database(PRODUCTION, template="clonedb")
         dsn = server.dsn(SUPERUSER, PRODUCTION)
-        with psycopg.connect(
-            dsn, autocommit=True, cursor_factory=psycopg.RawCursor
-        ) as connection:
+        with psycopg.connect(dsn, autocommit=True, cursor_factory=psycopg.RawCursor) as connection:
             catalogue = Catalogue(connection)
             known = Sizes(content, catalogue)
             connection.execute(b"ALTER SYSTEM SET autovacuum = off")

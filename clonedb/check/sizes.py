@@ -62,7 +62,7 @@ class Sizes:
         return found
 
     def distinct(self, relation: Relation, column: Column, unique: bool) -> float:
-        """How many different values, as pg_stats has it: a negative share of the rows, or so many."""
+        """How many different values, as pg_stats has it: -1 for as many as rows, or so many."""
         given = self._of("distinct", relation, column.name, None)
         rows = self.rows(relation)
         if common := self.common(relation, column.name):
@@ -82,7 +82,9 @@ class Sizes:
 
     def width(self, relation: Relation, column: Column) -> int:
         given = self._of("widths", relation, column.name, None)
-        return int(given if given is not None else _WIDTHS.get(self._type_name(column), _OTHER_WIDTH))
+        return int(
+            given if given is not None else _WIDTHS.get(self._type_name(column), _OTHER_WIDTH)
+        )
 
     def pages(self, relation: Relation, rows: float) -> int:
         width = sum(

@@ -2,8 +2,8 @@
 
 With `debug_print_parse` on, the server sends the tree of each statement that it analyses. It names
 every relation, column, function and right, says which outer joins may make a column NULL
-(`varnullingrels`), and where in the text a thing stands. No SQL parser is needed beside it. Its form
-belongs to one major version, which is the one that the check is pinned to.
+(`varnullingrels`), and where in the text a thing stands. No SQL parser is needed beside it. Its
+form belongs to one major version, which is the one that the check is pinned to.
 """
 
 from __future__ import annotations
@@ -81,21 +81,21 @@ def read_tree(text: str) -> Node:
 
 
 def _value(tokens: list[str], at: int) -> tuple[Any, int]:
-    token = tokens[at]
-    if token == "{":
+    word = tokens[at]
+    if word == "{":
         return _node(tokens, at)
-    if token == "(":
+    if word == "(":
         items = []
         at += 1
         while tokens[at] != ")":
             item, at = _value(tokens, at)
             items.append(item)
         return items, at + 1
-    if token == "<>":
+    if word == "<>":
         return None, at + 1
-    if token[0] == '"':
-        token = token[1:-1]
-    return (_ESCAPE.sub(r"\1", token) if "\\" in token else token), at + 1
+    if word[0] == '"':
+        word = word[1:-1]
+    return (_ESCAPE.sub(r"\1", word) if "\\" in word else word), at + 1
 
 
 def _node(tokens: list[str], at: int) -> tuple[Node, int]:

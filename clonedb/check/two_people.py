@@ -1,9 +1,9 @@
-"""Statements run as one of two people, to see whether anything of the other's comes back or changes.
+"""Statements run as one of two people: does anything of the other's come back, or change?
 
 Every row of the second person bears their name or an id of theirs. A statement is run, and rolled
 back, for the first person with the second one's values in every other parameter: first where no
-policy hides a row, so that it is the statement alone that keeps them apart; then as the app, with the
-second person's id even in :user_id, so that it is the policies alone.
+policy hides a row, so that it is the statement alone that keeps them apart; then as the app, with
+the second person's id even in :user_id, so that it is the policies alone.
 """
 
 from __future__ import annotations
@@ -138,7 +138,9 @@ class TwoPeople:
             for column in (name, name.removeprefix("after_"), name.removesuffix("s")):
                 value = row.get(column)
                 if value is not None:
-                    return f'{{"{value}"}}' if kind_name.endswith("[]") and value[0] != "{" else value
+                    return (
+                        f'{{"{value}"}}' if kind_name.endswith("[]") and value[0] != "{" else value
+                    )
         if kind_name.endswith("[]"):
             return "{}"
         if kind_name == "uuid" and re.search(r"first|from|start", name):
@@ -165,8 +167,10 @@ class TwoPeople:
 
     def _digest_of_rows(self) -> Any:
         parts = [
-            sql.SQL("SELECT {}, {} || string_agg(t::text, ',' ORDER BY t::text) FROM {} AS t "
-                    "WHERE {} = {}").format(
+            sql.SQL(
+                "SELECT {}, {} || string_agg(t::text, ',' ORDER BY t::text) FROM {} AS t "
+                "WHERE {} = {}"
+            ).format(
                 sql.Literal(number),
                 sql.Literal(f"{number}:"),
                 sql.Identifier(relation.schema, relation.name),
@@ -176,5 +180,3 @@ class TwoPeople:
             for number, relation in enumerate(self._tables)
         ]
         return self._connection.execute(sql.SQL(" UNION ALL ").join(parts)).fetchall()
-
-

@@ -54,7 +54,14 @@ def check_folder(
         if digest_of(present) == known.written:
             return Done(known.findings, [], known.queries, known.variants)
     with scratch_server(migrations=migrations, cache=cache) as scratch:
-        outcome = run.check(scratch, modules, only=only, migrations=migrations, own=own)
+        outcome = run.check(
+            scratch,
+            modules,
+            only=only,
+            migrations=migrations,
+            own=own,
+            tests=_PACKAGE.parent / "tests",
+        )
     done = Done(outcome.findings, [], outcome.queries, outcome.variants)
     if only:
         return done

@@ -26,6 +26,7 @@ from clonedb.query.statements import Query, Statement
 _POSITIONAL: Final = inspect.Parameter.POSITIONAL_ONLY
 _KEYWORD: Final = inspect.Parameter.KEYWORD_ONLY
 
+
 class Target(Protocol):
     """What runs statements. Each method's name says what comes back."""
 

@@ -8,6 +8,12 @@ SELECT
     c.relkind::text AS kind,
     c.relispartition AS is_partition,
     c.relrowsecurity AS has_policies,
+    EXISTS (
+        SELECT
+        FROM pg_catalog.pg_trigger AS t
+        WHERE t.tgrelid = c.oid
+            AND NOT t.tgisinternal
+    ) AS has_triggers,
     c.relpersistence::text AS persistence,
     (SELECT i.inhparent::bigint FROM pg_catalog.pg_inherits AS i WHERE i.inhrelid = c.oid LIMIT 1) AS parent,
     a.attnum::int AS number,

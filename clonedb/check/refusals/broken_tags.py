@@ -38,7 +38,7 @@ def find(subject: Subject) -> Iterator[Finding]:
             scans = list(planner.scans(plan))
             yield from _about(found, variant, scans, promised, sizes)
             used |= {("index", scan.index) for scan in scans if scan.index}
-            used |= {("scan", scan.table) for scan in scans if scan.node == "Seq Scan"}
+            used |= {("scan", scan.table) for scan in scans if _is_whole(scan)}
         for kind, name in promised:
             if kind == "scan" and (kind, name) not in used:
                 yield at(
@@ -68,8 +68,7 @@ def _about(
             )
     allowed = {name for kind, name in promised if kind == "scan"}
     for scan in scans:
-        whole = scan.node == "Seq Scan" or (scan.index is not None and not scan.index_condition)
-        if not whole or scan.table in allowed or sizes.get(scan.table, 0) < LARGE_ROWS:
+        if not _is_whole(scan) or scan.table in allowed or sizes.get(scan.table, 0) < LARGE_ROWS:
             continue
         if scan.node != "Seq Scan" and scan.rows_read < LARGE_ROWS:
             continue
@@ -91,3 +90,6 @@ def _about(
             "see the plan in its ledger, and mend the query, the index or the tag",
         )
 
+
+def _is_whole(scan: Scan) -> bool:
+    return scan.node == "Seq Scan" or (scan.index is not None and not scan.index_condition)

@@ -56,7 +56,10 @@ def _meetings(
     if target and query.number("commandType") in (2, 3):
         relation = query.nodes("rtable")[target - 1].number("relid")
         conflict = query.node("onConflict")
-        stored = [*query.nodes("targetList"), *(conflict.nodes("onConflictSet") if conflict else [])]
+        stored = [
+            *query.nodes("targetList"),
+            *(conflict.nodes("onConflictSet") if conflict else []),
+        ]
         for entry in stored:
             expression = entry.node("expr")
             if expression is not None and not entry.flag("resjunk"):
@@ -104,7 +107,6 @@ def _narrow_parameter(
         cut = any(each.tag == "FUNCEXPR" for each in node.walk())
         return (parameter, f"{given.name} of a length", kept.name) if cut else None
     for rank in _RANKS:
-        if given.name in rank and kept.name in rank:
-            if rank.index(given.name) < rank.index(kept.name):
-                return parameter, given.name, kept.name
+        if kept.name in rank and given.name in rank[: rank.index(kept.name)]:
+            return parameter, given.name, kept.name
     return None

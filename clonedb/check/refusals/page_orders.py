@@ -40,18 +40,32 @@ def _sorted_by(tree: Node) -> list[Node]:
     return [by_reference[each.number("tleSortGroupRef")] for each in tree.nodes("sortClause")]
 
 
+def _equal(catalogue: Catalogue, tree: Node) -> Iterator[list[Node]]:
+    """Both sides of every predicate that says that two things are equal."""
+    for predicate in predicates(tree):
+        sides = predicate.nodes("args")
+        if predicate.tag != "OPEXPR" or len(sides) != 2:
+            continue
+        if catalogue.operators[predicate.number("opno")].name == "=":
+            yield sides
+
+
 def _missing_key(catalogue: Catalogue, tree: Node) -> str | None:
     """A unique key that the order lacks; None where it has one, or the rows have no table."""
     scope = (tree,)
     fixed: set[tuple[int, int]] = set()
-    for predicate in predicates(tree):
-        if predicate.tag == "OPEXPR" and len(predicate.nodes("args")) == 2:
-            if catalogue.operators[predicate.number("opno")].name == "=":
-                for side in predicate.nodes("args"):
-                    if (column := base_column(catalogue, side, scope)) is not None:
-                        fixed.add(column)
+    alike: list[set[tuple[int, int]]] = []
+    for sides in _equal(catalogue, tree):
+        columns = {base_column(catalogue, each, scope) for each in sides} - {None}
+        if len(columns) == 2:
+            alike.append({each for each in columns if each is not None})
+        elif not all(any(node.tag == "VAR" for node in each.walk()) for each in sides):
+            fixed |= {each for each in columns if each is not None}
     ordered = {base_column(catalogue, each, scope) for each in _sorted_by(tree)}
     covered = fixed | {each for each in ordered if each is not None}
+    for pair in alike * 2:
+        if pair & covered:
+            covered |= pair
     if tree.nodes("groupClause"):
         groups = {
             base_column(catalogue, entry.node("expr"), scope)

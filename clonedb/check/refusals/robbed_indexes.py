@@ -1,8 +1,8 @@
 """A predicate that row-level security robs of its index.
 
 Under a policy only leakproof functions and operators may look at a row before the policy has: any
-other becomes a filter behind it. A predicate is refused if it uses one that is not leakproof, and the
-plan without policies has an index for that column which the plan of the login has not.
+other becomes a filter behind it. A predicate is refused if it uses one that is not leakproof, and
+the plan without policies has an index for that column which the plan of the login has not.
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ def _leaking(catalogue: Catalogue, tree: Node) -> Iterator[tuple[Node, str, str]
     for query, scope, _ in levels(tree):
         for predicate in predicates(query):
             for node in predicate.walk(into_queries=False):
-                function = next((node.number(name) for name in _FUNCTIONS if name in node.fields), 0)
+                function = next(
+                    (node.number(name) for name in _FUNCTIONS if name in node.fields), 0
+                )
                 if not function or catalogue.functions[function].leakproof:
                     continue
                 for each in node.walk(into_queries=False):

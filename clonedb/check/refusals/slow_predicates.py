@@ -33,8 +33,10 @@ def _complaint(subject: Subject, level: Level, predicate: Node) -> tuple[str, st
             argument = part.node("arg") if part.tag == "NULLTEST" else None
             if argument is not None and any(each.tag == "PARAM" for each in argument.walk()):
                 return (
-                    "a parameter that is NULL for 'all' (IS NULL OR) loses the index under a "
-                    "generic plan",
+                    (
+                        "a parameter that is NULL for 'all' (IS NULL OR) loses the index under a "
+                        "generic plan"
+                    ),
                     "give the predicate a line of its own that ends in -- filter: name",
                     predicate,
                 )

@@ -9,7 +9,9 @@ from clonedb.check.finding import Finding
 from clonedb.check.refusals.subject import Subject
 from clonedb.query.lexer import Kind, lex
 
-_STAR = re.compile(r"(?:\b(?:select|returning|distinct|all)\s+|,\s*|\.\s*)\*(?!\s*[\w(])", re.IGNORECASE)
+_STAR = re.compile(
+    r"(?:\b(?:select|returning|distinct|all)\s+|,\s*|\.\s*)\*(?!\s*[\w(])", re.IGNORECASE
+)
 
 
 def find(subject: Subject) -> Iterator[Finding]:

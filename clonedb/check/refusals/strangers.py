@@ -1,8 +1,8 @@
 """A user's table that is read without the user's key reaching it.
 
 Looked at with row-level security out of the way: what the statement itself asks for is the first
-wall. In the plan of every reading the table's user key is compared with :user_id, or with something
-that is; a table of users themselves with the :id that is asked for. A variant without :user_id works
+wall. In the plan of every reading the table's user key is compared with :user_id, or with what is;
+a table of users themselves with the :id that is asked for. A variant without :user_id works
 across users, and its header has to say so: `-- users: all`. What a plan cannot show, two people's
 rows do: see `two_people`.
 """
@@ -10,7 +10,7 @@ rows do: see `two_people`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from clonedb.check.examine import NOBODY, Examined, Variant
@@ -63,7 +63,7 @@ def _finding(found: Examined, variant: Variant, scan: Scan, key: str, one_user: 
 
 
 def _unbound(
-    subject: Subject, variant: Variant, plan: Plan, keys: dict[str, str | None]
+    subject: Subject, variant: Variant, plan: Plan, keys: Mapping[str, str | None]
 ) -> Iterator[Scan]:
     planner = subject.examination.outliner
     joins = planner.joins(plan)

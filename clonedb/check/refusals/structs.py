@@ -41,7 +41,7 @@ def _compare(
     variant = found.variants[0]
     columns = variant.columns
     fields = typing.get_type_hints(struct, include_extras=True)
-    names = [name for name in struct.__struct_fields__]
+    names = list(struct.__struct_fields__)
 
     def finding(what: str, remedy: str) -> Finding:
         where = f"{struct.__name__} {what}"
@@ -65,9 +65,7 @@ def _compare(
                 "correct the annotation, or cast the column",
             )
         if optional and column.never_null:
-            yield finding(
-                f"has {column.name} as optional, and it is never NULL", "remove the None"
-            )
+            yield finding(f"has {column.name} as optional, and it is never NULL", "remove the None")
         elif not optional and not column.never_null and not told and "Any" not in kinds:
             yield finding(
                 f"has {column.name} as never None, and nothing proves that",
@@ -119,5 +117,3 @@ def _kinds(annotation: Any) -> tuple[set[str], bool]:
 
 def _shown(kinds: set[str]) -> str:
     return " | ".join(sorted(kinds))
-
-
