@@ -153,6 +153,7 @@ LIMIT :limit::bigint;
 -- Drops every entry of the user, or of everybody.
 -- lane: pool
 -- users: all
+-- plan: scan audio_chunk_cache
 DELETE FROM clonedb.audio_chunk_cache AS c
 WHERE true
     AND c.user_id = :user_id::uuid;  -- filter: user
@@ -161,6 +162,7 @@ WHERE true
 -- Drops the entries that bear a tag.
 -- lane: pool
 -- users: all
+-- plan: scan audio_chunk_cache
 DELETE FROM clonedb.audio_chunk_cache AS c
 WHERE :tag::text = ANY(c.tags)
     AND c.user_id = :user_id::uuid;  -- filter: user
@@ -168,6 +170,8 @@ WHERE :tag::text = ANY(c.tags)
 -- name: look(user_id, key, stale)^
 -- The entry of a key for the tiers together: what `get` finds, and one that expired a moment ago.
 -- How long it stays fresh is in seconds of the database's clock; below 0 it has expired.
+-- plan: index audio_chunk_cache_pkey
+-- rows <= 2
 SELECT
     extract(EPOCH FROM c.expires_at - statement_timestamp())::double precision AS remaining,
     (c.user_id = '00000000-0000-0000-0000-000000000000'::uuid) AS shared,

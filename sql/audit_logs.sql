@@ -159,6 +159,7 @@ FROM given;
 -- name: count(user_id, subject_id, actor_id, action, resource, result, created_from, created_before)$
 -- How many entries match.
 -- users: all
+-- plan: scan audit_logs
 SELECT count(*)
 FROM clonedb.audit_logs AS l
 WHERE true
@@ -205,6 +206,7 @@ WHERE l.id = :id::uuid
 -- A bound on the time is one on the ids too, with a day for clocks, so that other months are left
 -- out.
 -- users: all
+-- plan: scan audit_logs
 SELECT
     l.id,
     l.action,
@@ -262,6 +264,7 @@ LIMIT :limit::bigint;
 -- What the entries add up to.
 -- lane: pool
 -- users: all
+-- plan: scan audit_logs
 SELECT
     count(*) AS entries,
     count(*) FILTER (WHERE l.result = 'failure') AS failures,
@@ -280,6 +283,7 @@ WHERE true
 -- The actions with the most entries.
 -- lane: pool
 -- users: all
+-- plan: scan audit_logs
 SELECT
     l.action,
     count(*) AS entries,
@@ -302,6 +306,7 @@ LIMIT :limit::bigint;
 -- What failed most often: action and resource.
 -- lane: pool
 -- users: all
+-- plan: scan audit_logs
 SELECT
     l.action,
     l.resource,

@@ -14,6 +14,7 @@ ORDER BY b.cache;
 -- Drops every entry of the four caches and counts them.
 -- lane: pool
 -- users: all
+-- plan: scan audio_chunk_cache, scan embedding_cache, scan llm_response_cache, scan vector_search_cache
 WITH dropped_embedding_cache AS (
     DELETE FROM clonedb.embedding_cache AS c
     WHERE true
@@ -48,6 +49,7 @@ SELECT
 -- Drops the searches and responses that a document is part of, and counts them.
 -- lane: pool
 -- users: all
+-- plan: scan llm_response_cache, scan vector_search_cache
 WITH dropped_vector_search_cache AS (
     DELETE FROM clonedb.vector_search_cache AS c
     WHERE :document_id::uuid = ANY(c.document_ids)
@@ -70,6 +72,7 @@ SELECT
 -- Drops the entries of the four caches that bear a tag, and counts them.
 -- lane: pool
 -- users: all
+-- plan: scan audio_chunk_cache, scan embedding_cache, scan llm_response_cache, scan vector_search_cache
 WITH dropped_embedding_cache AS (
     DELETE FROM clonedb.embedding_cache AS c
     WHERE :tag::text = ANY(c.tags)
@@ -170,6 +173,7 @@ ON CONFLICT (hour, cache) DO UPDATE SET
 -- What each cache holds; a row for an empty one too. Bytes are those of the values as stored.
 -- lane: pool
 -- users: all
+-- plan: scan audio_chunk_cache, scan embedding_cache, scan llm_response_cache, scan vector_search_cache
 WITH entry AS (
     SELECT
         'embedding' AS cache,
@@ -237,6 +241,7 @@ ORDER BY kind.position;
 -- out.
 -- lane: pool
 -- users: all
+-- plan: scan audio_chunk_cache, scan embedding_cache, scan llm_response_cache, scan vector_search_cache
 WITH entry AS (
     SELECT
         'embedding' AS cache,

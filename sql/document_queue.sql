@@ -358,6 +358,7 @@ LEFT JOIN changed ON true;
 -- name: statistics()^
 -- How long the queue is, through its indexes alone; failed and completed documents are not in it.
 -- users: all
+-- plan: scan knowledge_documents
 SELECT
     (
         SELECT count(*)

@@ -4,6 +4,7 @@
 -- What all living sessions add up to for each pair of providers, most turns first.
 -- lane: pool
 -- users: all
+-- plan: scan conversation_sessions
 SELECT
     s.llm_provider,
     s.tts_provider,
@@ -28,6 +29,7 @@ ORDER BY
 -- How many living users and sessions there are, and what their turns add up to.
 -- lane: pool
 -- users: all
+-- plan: scan conversation_sessions, scan users
 SELECT
     (SELECT count(*) FROM clonedb.users AS u WHERE u.deleted_at IS NULL) AS users,
     count(*) AS sessions,

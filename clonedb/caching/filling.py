@@ -177,7 +177,8 @@ class Filling(Generic[K, V]):
             state.counters.outdated += 1
         else:
             state.count_stored()
-            self._remember(Found(value, lives.total_seconds(), False), asked, drops)
+            found = Found(value, lives.total_seconds(), False)  # pyright: ignore[reportPossiblyUnboundVariable]
+            self._remember(found, asked, drops)  # pyright: ignore[reportPossiblyUnboundVariable]
         return value
 
     async def _computed(self, *, renewed: bool) -> V | None:

@@ -25,7 +25,8 @@ from clonedb.check.describe import (
     describe_all,
 )
 from clonedb.check.nullability import PlannerProof, TreeProof
-from clonedb.check.plans import Plan, Planner
+from clonedb.check.plans import Plan, Planner, with_limits
+from clonedb.check.reading import limit_parameters
 from clonedb.check.scratch import PRODUCTION, Scratch, sizes_file
 from clonedb.check.sizes import Sizes, read_sizes
 from clonedb.check.tree import Node
@@ -90,9 +91,21 @@ class Examined:
         return [role for role, lacking in self.missing.items() if not lacking]
 
     @property
-    def login(self) -> str | None:
-        """The login whose plans are shown: the app's, if it may run the query."""
-        return next((role for role in LOGINS if not self.missing.get(role, [role])), None)
+    def logins(self) -> list[str]:
+        """The logins that may run it."""
+        return [role for role in LOGINS if not self.missing.get(role, [role])]
+
+    def login_of(self, variant: Variant) -> str | None:
+        """Who runs a variant: the app's login for one user, the worker's across users."""
+        one_user = "user_id" in variant.statement.parameters
+        across = self.query.tags.get("users") == "all" and not one_user
+        allowed = self.logins[::-1] if across else self.logins
+        return allowed[0] if allowed else None
+
+    def plan_of(self, variant: Variant) -> Plan | None:
+        """The plan of a variant for its login, None where there is none."""
+        plan = variant.plans.get(self.login_of(variant) or "")
+        return plan if isinstance(plan, dict) else None
 
     @property
     def trees(self) -> Iterator[Variant]:
@@ -114,11 +127,24 @@ class Examination:
         self._trees = TreeReader(self.connect())
         self._tree_proof = TreeProof(self.catalogue)
         self._planner_proof = PlannerProof(self.connect())
+        sizes = Sizes(read_sizes(sizes_file()), self.catalogue)
+        self.table_rows = {
+            each.name: sizes.rows(each)
+            for each in self.catalogue.relations.values()
+            if each.schema == "clonedb" and not each.is_partition
+        }
+        index_rows = {
+            index.name: sizes.index_rows(whole, index, sizes.rows(whole))
+            for index in self.catalogue.indexes.values()
+            if (whole := self.catalogue.whole(index.table)) is not None
+            and whole.name in self.table_rows
+        }
         self._planners = {
             role: Planner(
                 self.connect(database=PRODUCTION),
                 self.catalogue,
                 None if role == NOBODY else role,
+                {**self.table_rows, **index_rows},
             )
             for role in (NOBODY, *LOGINS)
         }
@@ -126,12 +152,6 @@ class Examination:
         self.people = TwoPeople(self.connect(), self.catalogue)
         self._keyed = {
             relation.oid for relation in self.catalogue.relations.values() if relation.user_key
-        }
-        sizes = Sizes(read_sizes(sizes_file()), self.catalogue)
-        self.table_rows = {
-            each.name: sizes.rows(each)
-            for each in self.catalogue.relations.values()
-            if each.schema == "clonedb" and not each.is_partition
         }
 
     def connect(self, database: str = "clonedb") -> psycopg.Connection[Any]:
@@ -149,14 +169,16 @@ class Examination:
             yield self._examine(query)
 
     def _examine(self, query: Query) -> Examined:
-        statements = list(dict.fromkeys((*query.variants(), query.full)))
+        reachable = dict.fromkeys(query.variants())
+        # All lines together may be a statement that no arguments lead to.
+        statements = list(dict.fromkeys((*reachable, query.full)))
         described = dict(describe_all(self._describing, statements))
         refused = [
             (statement, answer)
             for statement, answer in described.items()
-            if isinstance(answer, Refused) and statement is not query.full
+            if isinstance(answer, Refused) and statement in reachable
         ]
-        found = Examined(query, len(statements), refused, [], None, {}, Dependencies(), {})
+        found = Examined(query, len(reachable), refused, [], None, {}, Dependencies(), {})
         if refused:
             return found
         for labels, flags, statement in _declared(query):
@@ -213,10 +235,17 @@ class Examination:
         )
 
     def _plan(self, found: Examined) -> None:
-        logins = [login for login in LOGINS if not found.missing[login]]
+        limits = {
+            statement.parameters[number - 1]
+            for variant in found.trees
+            for statement in (variant.statement,)
+            for number in limit_parameters(variant.tree)
+        }
         for variant in found.variants:
-            for role in (NOBODY, *logins):
-                variant.plans[role] = self._planners[role].plan(variant.statement.text)
+            login = found.login_of(variant)
+            planned = with_limits(variant.statement, limits)
+            for role in (NOBODY, *([login] if login is not None else [])):
+                variant.plans[role] = self._planners[role].plan(planned)
 
     def _let_meet(self, found: Examined) -> None:
         def meet(variant: Variant, asked_for: str, role: str | None, context: str) -> Meeting:
@@ -236,7 +265,7 @@ class Examination:
                 meeting = meet(variant, SECOND, "clonedb_app", FIRST)
                 found.meetings.append((variant, "clonedb_app", meeting))
             if not found.comparable:
-                own = meet(variant, SECOND, found.login, SECOND)
+                own = meet(variant, SECOND, found.login_of(variant), SECOND)
                 found.comparable = own.shown or own.changed
 
     def _idle_parameters(self, found: Examined) -> Iterator[str]:

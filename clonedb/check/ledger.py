@@ -251,18 +251,18 @@ class LedgerWriter:
                 yield f"{_INDENT}not {role}, which lacks {'; '.join(lacking)}"
 
     def _plans(self, found: Examined) -> Iterator[str]:
-        login = found.login
-        if login is None:
-            return
-        outlines: dict[tuple[str, ...], list[Variant]] = {}
+        outlines: dict[tuple[str, tuple[str, ...]], list[Variant]] = {}
         for variant in found.variants:
+            login = found.login_of(variant)
+            if login is None:
+                return
             plan = variant.plans[login]
             outline = (plan,) if isinstance(plan, str) else tuple(self._outliner.outline(plan))
-            outlines.setdefault(outline, []).append(variant)
+            outlines.setdefault((login, outline), []).append(variant)
         yield ""
-        yield f"plan, as {login}"
-        for outline, variants in outlines.items():
-            yield f"{_INDENT}{', '.join(variant.label for variant in variants)}"
+        yield "plan"
+        for (login, outline), variants in outlines.items():
+            yield f"{_INDENT}{', '.join(variant.label for variant in variants)}, as {login}"
             yield from (_INDENT * 2 + line for line in outline)
 
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import psycopg
+from psycopg import sql
 
 from clonedb.check.catalogue import Catalogue
+from clonedb.query.statements import Statement
 
 Plan = dict[str, Any]
 
@@ -31,7 +33,10 @@ _CONDITIONS: Final = (
 )
 _LISTS: Final = (("Sort Key", "by"), ("Presorted Key", "presorted"), ("Group Key", "group by"))
 # They ask for no more rows than they are asked for.
-_PASSING: Final = ("Limit", "Result", "Subquery Scan", "LockRows", "Append", "Merge Append")
+_PASSING: Final = ("Result", "Subquery Scan", "LockRows", "Append", "Merge Append", "Unique")
+_PASSING_JOINS: Final = {"Outer": ("Nested Loop", "Merge Join"), "Inner": ("Merge Join",)}
+# What find_page asks for by default: a page of 50, and one to see whether more follow.
+PAGE_ROWS: Final = 51
 _ARROW: Final = "  "
 
 
@@ -39,8 +44,8 @@ _ARROW: Final = "  "
 class Scan:
     """A table that a plan reads.
 
-    `rows_read` is how many rows the planner expects of one pass, a month's for all months, and no
-    more than a LIMIT right above it lets through.
+    `rows_read` is how many rows the planner expects one pass to look at, in one month of a table
+    that has them, and no more than a LIMIT above it asks for.
     """
 
     table: str
@@ -52,14 +57,35 @@ class Scan:
     rows_read: float
 
 
+def with_limits(statement: Statement, limits: set[str]) -> str:
+    """The text with a page's usual size in the place of the parameters that limit rows.
+
+    A generic plan expects a tenth of all rows of an unknown limit, and so reads tables whole that
+    the server, which then takes a custom plan, does not.
+    """
+    numbers = {
+        number for number, name in enumerate(statement.parameters, 1) if name in limits
+    }
+    return re.sub(
+        r"\$(\d+)",
+        lambda found: str(PAGE_ROWS) if int(found[1]) in numbers else found[0],
+        statement.text,
+    )
+
+
 class Planner:
     """Plans statements as one role, at production size; runs nothing."""
 
     def __init__(
-        self, connection: psycopg.Connection[Any], catalogue: Catalogue, role: str | None
+        self,
+        connection: psycopg.Connection[Any],
+        catalogue: Catalogue,
+        role: str | None,
+        stored_rows: Mapping[str, float],
     ) -> None:
         self._connection = connection
         self._catalogue = catalogue
+        self.stored_rows = stored_rows
         self._whole_tables = {
             each.name: whole.name
             for each in catalogue.relations.values()
@@ -69,7 +95,7 @@ class Planner:
             each.name: _whole_index(catalogue, each.oid) for each in catalogue.indexes.values()
         }
         if role is not None:
-            connection.execute(psycopg.sql.SQL("SET ROLE {}").format(psycopg.sql.Identifier(role)))
+            connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
 
     def plan(self, text: str) -> Plan | str:
         """The plan, or PostgreSQL's reason for giving none."""
@@ -85,7 +111,7 @@ class Planner:
 
     def scans(self, plan: Plan) -> Iterator[Scan]:
         """Every reading of a table in a plan."""
-        for node, limit in _limited(plan, None):
+        for node, share in _asked_for(plan, 1.0):
             if "Relation Name" not in node or "Scan" not in node["Node Type"]:
                 continue
             table = str(node["Relation Name"])
@@ -97,7 +123,12 @@ class Planner:
                 if name in each and not (each is node and name == "Recheck Cond")
             ]
             indexed = [str(each["Index Cond"]) for each in (node, *inner) if "Index Cond" in each]
+            rows = float(node["Plan Rows"])
             indexes = [each["Index Name"] for each in (node, *inner) if "Index Name" in each]
+            if "Filter" in node and not indexed:
+                # What is filtered away is looked at too.
+                read = indexes[0] if indexes else self._whole_tables.get(table, table)
+                rows = max(rows, self.stored_rows.get(read, 0))
             yield Scan(
                 self._whole_tables.get(table, table),
                 re.sub(r"_\d+$", "", str(node.get("Alias", table))),
@@ -105,7 +136,7 @@ class Planner:
                 self._whole_indexes.get(indexes[0], indexes[0]) if indexes else None,
                 self._without_months(" AND ".join(texts)),
                 self._without_months(" AND ".join(indexed)),
-                float(node["Plan Rows"]) if limit is None else min(limit, node["Plan Rows"]),
+                rows * share,
             )
 
     def joins(self, plan: Plan) -> str:
@@ -197,22 +228,20 @@ def nodes(plan: Plan) -> Iterator[Plan]:
         yield from nodes(child)
 
 
-def _limited(plan: Plan, limit: float | None) -> Iterator[tuple[Plan, float | None]]:
-    """Every node with the LIMIT that stops it early, if one is passed down to it."""
-    yield plan, limit
+def _asked_for(plan: Plan, share: float) -> Iterator[tuple[Plan, float]]:
+    """Every node with the share of its rows that a LIMIT above it asks for, 1 without one."""
+    yield plan, share
+    kind = plan["Node Type"]
     for child in plan.get("Plans", []):
-        passed = limit
-        if plan["Node Type"] == "Limit" and child["Parent Relationship"] == "Outer":
-            passed = float(plan["Plan Rows"])
-        elif plan["Node Type"] not in _PASSING or child["Parent Relationship"] not in (
-            "Outer",
-            "Member",
-            "Subquery",
+        relationship = child["Parent Relationship"]
+        passed = 1.0
+        if kind == "Limit" and relationship == "Outer":
+            passed = share * min(1.0, plan["Plan Rows"] / max(child["Plan Rows"], 1))
+        elif (kind in _PASSING and relationship in ("Outer", "Member", "Subquery")) or (
+            kind in _PASSING_JOINS.get(relationship, ())
         ):
-            passed = None
-        if "Filter" in child:
-            passed = None  # it reads on until enough rows have passed
-        yield from _limited(child, passed)
+            passed = share
+        yield from _asked_for(child, passed)
 
 
 def _whole_index(catalogue: Catalogue, oid: int) -> str:

@@ -7,7 +7,9 @@ Read from the syntax tree, without running anything. A call is `queries.<module>
 from __future__ import annotations
 
 import ast
+import importlib
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -24,11 +26,10 @@ class Mention:
     function: str
     struct: str | None
 
-    @property
-    def python_module(self) -> str:
-        """The importable name of the module that has the place."""
+    def load_struct(self) -> object:
+        """What `struct` is in the module that has the place."""
         parts = self.file.relative_to(_PACKAGE.parent).with_suffix("").parts
-        return ".".join(parts)
+        return getattr(importlib.import_module(".".join(parts)), self.struct or "", None)
 
     @property
     def path(self) -> str:
@@ -161,12 +162,12 @@ def _words(text: str) -> set[str]:
 
 def _struct_behind(node: ast.AST, parent: ast.AST) -> str | None:
     """The argument right behind the query, if a call hands one over."""
-    if not isinstance(parent, ast.Call) or node not in parent.args:
+    if not isinstance(parent, ast.Call):
         return None
-    position = parent.args.index(node) + 1
-    if position >= len(parent.args):
+    behind = [after for before, after in pairwise(parent.args) if before is node]
+    if not behind:
         return None
-    following = parent.args[position]
+    (following,) = behind
     if isinstance(following, ast.Name):
         return following.id
     if isinstance(following, ast.Attribute) and following.attr == "_entry":

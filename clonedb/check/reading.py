@@ -58,6 +58,14 @@ def sources(query: Node) -> list[Node]:
     ]
 
 
+def limit_parameters(tree: Node | None) -> set[int]:
+    """The numbers of the parameters that say how many rows are wanted."""
+    if tree is None:
+        return set()
+    limits = [strip_casts(query.node("limitCount")) for query, _, _ in levels(tree)]
+    return {each.number("paramid") for each in limits if each is not None and each.tag == "PARAM"}
+
+
 def predicates(query: Node) -> Iterator[Node]:
     """The parts of WHERE, ON, HAVING and DO UPDATE … WHERE that must all hold."""
     for node in own_nodes(query):

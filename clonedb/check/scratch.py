@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import psycopg
+from psycopg import sql
 from psycopg.rows import namedtuple_row
 
 from clonedb import migrate
@@ -71,9 +72,11 @@ class Scratch:
 def cache_directory() -> Path:
     """Where scratch servers and what was learned of queries are kept; safe to remove.
 
-    $XDG_CACHE_HOME/clonedb, or ~/.cache/clonedb; /var/cache/clonedb for root, whose home is closed
-    to the account that the server has to run under.
+    $CLONEDB_CACHE, or $XDG_CACHE_HOME/clonedb, or ~/.cache/clonedb; /var/cache/clonedb for root,
+    whose home is closed to the account that the server has to run under.
     """
+    if os.environ.get("CLONEDB_CACHE"):
+        return Path(os.environ["CLONEDB_CACHE"]).expanduser().absolute()
     if os.geteuid() == 0:
         return Path("/var/cache/clonedb")
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "clonedb"
@@ -177,8 +180,8 @@ def _make(directory: Path, migrations: Path | None, sizes: Path) -> None:
             known = Sizes(content, catalogue)
             connection.execute(b"ALTER SYSTEM SET autovacuum = off")
             for name, value in known.settings.items():
-                setting = psycopg.sql.SQL("ALTER SYSTEM SET {} = {}").format(
-                    psycopg.sql.Identifier(name), psycopg.sql.Literal(value)
+                setting = sql.SQL("ALTER SYSTEM SET {} = {}").format(
+                    sql.Identifier(name), sql.Literal(value)
                 )
                 connection.execute(setting)
             files = _restore_statistics(connection, catalogue, known)

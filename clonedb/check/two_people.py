@@ -24,9 +24,11 @@ FIRST: Final = "01900000-0000-7000-8000-00000000000a"
 SECOND: Final = "01900000-0000-7000-8000-00000000000b"
 SECOND_NAME: Final = "grace-of-the-check"
 
-# Longer than any of them needs on two people's rows.
-_PATIENCE: Final = b"SET LOCAL statement_timeout = '2s'; SET LOCAL lock_timeout = '1s'"
-_CONTEXT: Final = b"SELECT set_config('clonedb.user_id', $1, true)"
+# Two seconds are longer than any of them needs on two people's rows.
+_BEGINNING: Final = sql.SQL(
+    "BEGIN; SET LOCAL statement_timeout = '2s'; SET LOCAL lock_timeout = '1s'; "
+    "SET LOCAL ROLE {}; SELECT set_config('clonedb.user_id', {}, true)"
+)
 _BY_TYPE: Final = {
     "boolean": "true",
     "bytea": "\\x00",
@@ -102,12 +104,9 @@ class TwoPeople:
             for name in statement.parameters
         ]
         connection = self._connection
-        connection.execute(b"BEGIN")
+        acting = sql.Identifier(role) if role is not None else sql.SQL("NONE")
+        connection.execute(_BEGINNING.format(acting, sql.Literal(context)))
         try:
-            connection.execute(_PATIENCE)
-            if role is not None:
-                connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(role)))
-            connection.execute(_CONTEXT, [context])
             try:
                 cursor = connection.execute(statement.text.encode(), values)
                 rows: Sequence[Any] = cursor.fetchall() if cursor.description else ()

@@ -32,18 +32,23 @@ class Target(Protocol):
 
     def fetch_one(self, statement: Statement, values: tuple[Any, ...]) -> Awaitable[Any]:
         """The row or None: `^` and `<!`."""
+        ...
 
     def fetch_value(self, statement: Statement, values: tuple[Any, ...]) -> Awaitable[Any]:
         """The first column of the row, or None: `$`."""
+        ...
 
     def fetch_all(self, statement: Statement, values: tuple[Any, ...]) -> Awaitable[Any]:
         """All rows: no operator."""
+        ...
 
     def execute(self, statement: Statement, values: tuple[Any, ...]) -> Awaitable[Any]:
         """The number of rows affected: `!`."""
+        ...
 
     def stream(self, statement: Statement, values: tuple[Any, ...]) -> AsyncIterator[Any]:
         """The rows one after another: `<name>_cursor`, which each query without operator has."""
+        ...
 
 
 class StatementAdapter:

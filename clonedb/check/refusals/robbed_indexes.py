@@ -25,13 +25,12 @@ _FUNCTIONS: Final = ("funcid", "opfuncid", "aggfnoid")
 def find(subject: Subject) -> Iterator[Finding]:
     planner = subject.examination.outliner
     for found in subject.found:
-        login = found.login
         for variant in found.variants:
             tree = variant.tree or (found.full.tree if found.full is not None else None)
             statement = variant.statement if variant.tree else found.query.full
             free = variant.plans.get(NOBODY)
-            bound = variant.plans.get(login) if login is not None else None
-            if not isinstance(free, dict) or not isinstance(bound, dict) or tree is None:
+            bound = found.plan_of(variant)
+            if not isinstance(free, dict) or bound is None or tree is None:
                 continue
             lost = _indexed(planner, free) - _indexed(planner, bound)
             for node, table, column in _leaking(subject.catalogue, tree) if lost else ():

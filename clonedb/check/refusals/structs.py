@@ -6,7 +6,6 @@ error.
 
 from __future__ import annotations
 
-import importlib
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -30,7 +29,7 @@ def find(subject: Subject) -> Iterator[Finding]:
         found = by_name.get(f"{mention.module}.{mention.query}")
         if found is None or not found.variants or mention.struct is None:
             continue
-        struct = getattr(importlib.import_module(mention.python_module), mention.struct, None)
+        struct = mention.load_struct()
         if isinstance(struct, type) and issubclass(struct, msgspec.Struct):
             yield from _compare(subject, found, mention, struct)
 
