@@ -5,7 +5,7 @@ nox -s tests     the test suite; CLONEDB_PG_BIN=/folder/of/postgres for another 
 nox -s stress    a million calls of 100 users over two connections, some minutes
 nox -s lint      ruff, sqlfluff, squawk
 nox -s types     mypy --strict, pyright
-nox -s verify    everything generated is what would be generated now
+nox -s verify    everything generated is what would be made now; what `clonedb check` finds
 nox -s bench     clonedb beside its peers; writes docs/benchmarks
 nox -s replay    a file of conversations through the caches: which tier answers how often
 """
@@ -73,6 +73,7 @@ def types(session: nox.Session) -> None:
     session.install("-q", MYPY, PYRIGHT, "types-cachetools", "-e", ".[tests]")
     session.run("mypy")
     session.run("pyright")
+    session.run("pytest", "-q", "tests/check/test_types.py")
 
 
 @nox.session

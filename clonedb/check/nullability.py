@@ -62,7 +62,9 @@ _NEVER: Final = _names(
     num_nonnulls num_nulls
     """
 )
-_OPERATORS: Final = _names("= <> < <= > >= + - * / % || && @> <@ ~ !~ ~* !~* ~~ !~~ ~~* !~~* @@ ^")
+_OPERATORS: Final = _names(
+    "= <> < <= > >= + - * / % || && @> <@ ~ !~ ~* !~* ~~ !~~ ~~* !~~* @@ ^ ? ?| ?&"
+)
 # Paths are the ones whose + is NULL, so geometry is left out, and with it what may come.
 _ORDINARY: Final = _names(
     """
@@ -486,11 +488,11 @@ def without_limit(text: str) -> str:
     dot or AS.
     """
     depth, before = 0, ""
-    named = re.sub(r"\$(\d+)", r":numbered_\1", text)
+    named = re.sub(r"\$(\d+)", r"numbered_\1", text)
     try:
         tokens = lex(named, path="")
     except QueryFileError:
-        return text  # a parameter behind an operand, say
+        return text
     for token in tokens:
         if token.kind is not Kind.CODE:
             before = ""
@@ -505,6 +507,6 @@ def without_limit(text: str) -> str:
                 and word[0].lower() in _CLAUSES_BEHIND_ROWS
                 and before.lower() not in (".", "as")
             ):
-                return re.sub(r":numbered_(\d+)", r"$\1", named[: token.start + word.start()])
+                return re.sub(r"\bnumbered_(\d+)\b", r"$\1", named[: token.start + word.start()])
             before = word[0]
     return text

@@ -63,9 +63,7 @@ def with_limits(statement: Statement, limits: set[str]) -> str:
     A generic plan expects a tenth of all rows of an unknown limit, and so reads tables whole that
     the server, which then takes a custom plan, does not.
     """
-    numbers = {
-        number for number, name in enumerate(statement.parameters, 1) if name in limits
-    }
+    numbers = {number for number, name in enumerate(statement.parameters, 1) if name in limits}
     return re.sub(
         r"\$(\d+)",
         lambda found: str(PAGE_ROWS) if int(found[1]) in numbers else found[0],

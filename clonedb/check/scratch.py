@@ -57,6 +57,11 @@ class Scratch:
     def version(self) -> tuple[int, int]:
         return self._server.version
 
+    @property
+    def server(self) -> EmbeddedServer:
+        """For databases of one's own."""
+        return self._server
+
     def dsn(self, role: str = SUPERUSER, database: str = "clonedb") -> str:
         return self._server.dsn(role, database)
 

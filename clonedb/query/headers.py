@@ -176,7 +176,8 @@ def _read_tag(content: str) -> tuple[str | None, str]:
     tag = _TAG.fullmatch(content)
     if tag is None or not _is_tag(tag["tag"]):
         return None, ""
-    return tag["tag"], tag["value"] or ""
+    value = tag["value"] or ""
+    return tag["tag"], f": {value}" if tag["tag"] == "rows" else value
 
 
 def _is_tag(word: str) -> bool:
