@@ -8,6 +8,8 @@ says about the statements; type checkers and editors read that file instead of t
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 from clonedb.errors import QueryFileError
@@ -24,5 +26,17 @@ def _publish(modules: SimpleNamespace) -> None:
         globals()[name] = module
 
 
-modules = load_directory(sql_directory())
-_publish(modules)
+def _load() -> SimpleNamespace:
+    try:
+        modules = load_directory(sql_directory())
+        _publish(modules)
+    except QueryFileError as error:
+        # The command line cannot catch what happens before it is imported.
+        if Path((getattr(sys, "argv", None) or [""])[0]).name in ("clonedb", "-m"):
+            sys.stderr.write(f"clonedb: {error}\n")
+            sys.exit(2)
+        raise
+    return modules
+
+
+modules = _load()

@@ -138,6 +138,12 @@ class Catalogue:
             relation.columns[row.number] = Column(
                 row.number, row.column_name, row.type, row.modifier, row.never_null
             )
+        # Of a table, or of any of its partitions.
+        self.triggered = {
+            (self.whole(each.oid) or each).oid
+            for each in self.relations.values()
+            if each.has_triggers
+        }
         self.generated = {
             (row.relation, row.number): read_tree(row.expression)
             for row in _rows(connection, "generated_columns")

@@ -310,11 +310,11 @@ class TreeProof:
     ) -> bool:
         """Whether the statement itself stores something that is not NULL, for RETURNING to give."""
         relation = self._catalogue.relations.get(entry.number("relid"))
-        if relation is None or relation.has_triggers or relation.kind not in ("r", "p"):
+        if relation is None or relation.kind not in ("r", "p"):
             return False
         if query.number("commandType") not in (_UPDATE, _INSERT):
             return False
-        if query.node("onConflict") is not None:
+        if relation.oid in self._catalogue.triggered or query.node("onConflict") is not None:
             return False
         return any(
             each.number("resno") == number

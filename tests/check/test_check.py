@@ -19,11 +19,9 @@ from clonedb.errors import EmbeddedError, InvalidInput, MigrationError, QueryFil
 from clonedb.queries import modules
 from clonedb.resources import migrations_directory, sql_directory
 
-# With months, with filters and orders, writing, and of the worker.
+# With months, filters and orders; of the worker; writing much.
 SOME = (
     "conversation_turns.find_many",
-    "conversation_turns.record",
-    "conversation_sessions.find_many",
     "audit_logs.find_many",
     "users.delete",
 )
@@ -150,6 +148,7 @@ def command(
         capture_output=True,
         text=True,
         timeout=120,
+        cwd=environment.get("PYTHONPATH"),
     )
 
 
@@ -173,6 +172,18 @@ def test_the_command_says_in_a_line_what_is_wrong(
     assert broken.stderr.count("\n") == 1
     offline = command(cache, "--offline", CLONEDB_PG_BIN="/nowhere")
     assert (offline.returncode, offline.stdout) == (0, "")
+
+
+def test_a_broken_file_of_clonedbs_own_is_one_line_too(cache: Path, tmp_path: Path) -> None:
+    package = sql_directory().parent
+    for folder in ("clonedb", "sql", "migrations"):
+        shutil.copytree(package / folder, tmp_path / folder)
+    (tmp_path / "sql" / "empty.sql").write_text("")
+    broken = command(cache, PYTHONPATH=str(tmp_path))
+    assert (broken.returncode, broken.stdout) == (2, "")
+    assert broken.stderr == (
+        "clonedb: sql/empty.sql:1: the file has no query: begin one with -- name: find_all()\n"
+    )
 
 
 def test_what_may_not_be_written_is_an_error(tmp_path: Path) -> None:
