@@ -57,7 +57,8 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     views = Path(session.create_tmp()) / "sql"
-    session.run("python", "-m", "clonedb.query.lint_view", "sql", str(views))
+    for folder in ("sql", "sql/doctor"):
+        session.run("python", "-m", "clonedb.query.lint_view", folder, str(views.parent / folder))
     session.run("sqlfluff", "lint", "--config", ".sqlfluff", str(views))
     migrations = sorted(
         str(path)
@@ -78,7 +79,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure beside the peers, in 15 minutes; `-- --smoke` only proves that it works."""
+    """Measure beside the peers, in 20 minutes; `-- --smoke` only proves that it works."""
     session.install("-q", "-e", ".[bench]")
     session.run("python", "-m", "tests.benchmarks", *session.posargs)
 

@@ -29,6 +29,9 @@ from clonedb.errors import (
     MigrationLocked,
     NotFound,
     NotMigrated,
+    ObjectDamaged,
+    ObjectStoreFull,
+    ObjectStoreUnavailable,
     OutcomeUnknown,
     PartitionMissing,
     PermissionDenied,
@@ -44,6 +47,13 @@ from clonedb.errors import (
 from clonedb.event_loop import run
 from clonedb.ids import check_id, id_at, new_id, time_of
 from clonedb.lanes.channel import ChannelStatistics
+from clonedb.limiting.headers import rate_limit_headers
+from clonedb.limiting.limits import AddressLimits, Limits, UserLimits
+from clonedb.objects.description import StoredObject, StoredObjectFilter, Upload
+from clonedb.objects.outbox import OutboxStatistics, WorkedOff
+from clonedb.objects.reader import ObjectReader
+from clonedb.objects.store import ObjectStore
+from clonedb.objects.stored import StoredObjects
 from clonedb.pages import Page
 from clonedb.repositories.audio_chunk_cache import (
     AudioChunkCache,
@@ -126,6 +136,12 @@ from clonedb.repositories.llm_response_cache import (
     CachedResponse,
     LlmResponseCache,
 )
+from clonedb.repositories.rate_limit_decisions import (
+    RateLimitDecision,
+    RateLimitRuleKey,
+    RateLimitStatus,
+    TokenRequest,
+)
 from clonedb.repositories.rate_limit_rules import (
     NewRateLimitRule,
     RateLimitRule,
@@ -134,13 +150,10 @@ from clonedb.repositories.rate_limit_rules import (
 )
 from clonedb.repositories.rate_limits import (
     AddressRateLimitRepository,
-    RateLimitDecision,
     RateLimitFilter,
     RateLimitPeriod,
     RateLimitRepository,
-    RateLimitRuleKey,
     RateLimitStatistics,
-    RateLimitStatus,
     RateLimitWindow,
 )
 from clonedb.repositories.statistics import StatisticsRepository, SystemTotals
@@ -171,6 +184,7 @@ from clonedb.vectors import pack_vector, unpack_vector
 __all__ = [
     "UNSET",
     "ActionStatistics",
+    "AddressLimits",
     "AddressRateLimitRepository",
     "AlreadyExists",
     "AudioChunk",
@@ -233,6 +247,7 @@ __all__ = [
     "InvalidInput",
     "InvalidTransition",
     "KnowledgeDocumentRepository",
+    "Limits",
     "LlmResponse",
     "LlmResponseCache",
     "LlmResponseKey",
@@ -250,6 +265,12 @@ __all__ = [
     "NewVoiceModel",
     "NotFound",
     "NotMigrated",
+    "ObjectDamaged",
+    "ObjectReader",
+    "ObjectStore",
+    "ObjectStoreFull",
+    "ObjectStoreUnavailable",
+    "OutboxStatistics",
     "OutcomeUnknown",
     "Page",
     "PartitionMissing",
@@ -285,19 +306,25 @@ __all__ = [
     "SignUp",
     "StatisticsRepository",
     "StillReferenced",
+    "StoredObject",
+    "StoredObjectFilter",
+    "StoredObjects",
     "SystemAuditLogRepository",
     "SystemCacheRepository",
     "SystemTotals",
     "Timeout",
+    "TokenRequest",
     "TransactionAborted",
     "TrimmedCache",
     "TurnFilter",
     "Unavailable",
     "UnexpectedDatabaseError",
+    "Upload",
     "UsageFilter",
     "User",
     "UserCaches",
     "UserFilter",
+    "UserLimits",
     "UserPatch",
     "UserRepository",
     "UserScope",
@@ -308,10 +335,12 @@ __all__ = [
     "VoiceModelFilter",
     "VoiceModelPatch",
     "VoiceModelRepository",
+    "WorkedOff",
     "check_id",
     "id_at",
     "new_id",
     "pack_vector",
+    "rate_limit_headers",
     "run",
     "time_of",
     "unpack_vector",

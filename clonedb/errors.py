@@ -16,7 +16,10 @@ ClonedbError
 ├── Unavailable             no server, no connection in time, or it went away
 │   ├── OutcomeUnknown      it went away after a write was sent: it may have been stored
 │   ├── ServerTooOld        PostgreSQL older than 15
-│   └── DatabaseClosed      the Database was closed, or not opened yet
+│   ├── DatabaseClosed      the Database was closed, or not opened yet
+│   └── ObjectStoreUnavailable  the object store cannot be reached, or refuses
+│       └── ObjectStoreFull     it has no space left, or not for an object of that size
+├── ObjectDamaged           an object is missing in the store, or is not what was stored
 ├── NotMigrated             the schema lacks migrations that this release needs
 ├── MigrationError          a migration could not be applied
 │   ├── MigrationDrift      an applied migration was edited afterwards
@@ -126,6 +129,18 @@ class ServerTooOld(Unavailable):
 
 class DatabaseClosed(Unavailable):
     """The Database was closed, or has not been opened."""
+
+
+class ObjectStoreUnavailable(Unavailable):
+    """The object store cannot be reached, or refuses what was asked of it."""
+
+
+class ObjectStoreFull(ObjectStoreUnavailable):
+    """The object store has no space left, or not for an object of that size."""
+
+
+class ObjectDamaged(ClonedbError):
+    """An object is missing in the store, or its bytes are not those that were stored."""
 
 
 class NotMigrated(ClonedbError):

@@ -15,6 +15,7 @@ import msgspec
 
 from clonedb.database import Database
 from clonedb.errors import InvalidInput
+from clonedb.objects.store import ObjectStore
 
 # A batch of each step takes a few milliseconds.
 _CACHE_BATCH: Final = 1_000
@@ -37,12 +38,15 @@ async def maintain(
     *,
     keep_windows: timedelta = WINDOWS_KEPT,
     share_embeddings: int | None = None,
+    object_store: ObjectStore | None = None,
 ) -> AsyncIterator[UpkeepStep]:
     """Do all that is due, under the worker login; each step is yielded as it ends.
 
-    Removes expired cache entries and what is beyond a cache's budget, leases that are over, idle
-    rate limit buckets, and counts of minutes older than `keep_windows`. With `share_embeddings`,
-    embeddings that so many users hold are shared first (see `share_common_embeddings`).
+    Removes expired cache entries and what is beyond a cache's budget, leases and receipts that are
+    over, idle rate limit buckets, and counts of minutes older than `keep_windows`. With
+    `share_embeddings`, embeddings that so many users hold are shared first (see
+    `share_common_embeddings`). With an object store, the objects that no row owns any more are
+    deleted in it.
     """
     if keep_windows < timedelta(0):
         raise InvalidInput(f"keep_windows is not negative: {keep_windows}")
@@ -53,6 +57,12 @@ async def maintain(
             "rate_limit_buckets",
             lambda: _repeat(
                 lambda: worker.rate_limits.purge_buckets(limit=_LIMIT_BATCH), _LIMIT_BATCH
+            ),
+        ),
+        (
+            "rate_limit_receipts",
+            lambda: _repeat(
+                lambda: worker.rate_limits.purge_receipts(limit=_LIMIT_BATCH), _LIMIT_BATCH
             ),
         ),
         (
@@ -78,10 +88,22 @@ async def maintain(
                 ),
             ),
         )
+    if object_store is not None:
+        steps.append(("stored_objects", lambda: _work_off(worker, object_store)))
     for name, step in steps:
         started = time.perf_counter()
         rows = await step()
         yield UpkeepStep(name, rows, time.perf_counter() - started)
+
+
+async def _work_off(worker: Database, store: ObjectStore) -> int:
+    total = 0
+    while True:
+        done = await store.work_off(worker)
+        total += done.deleted
+        # What has failed is tried again later.
+        if done.claimed == 0:
+            return total
 
 
 async def _trim(worker: Database) -> int:

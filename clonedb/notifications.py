@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -44,6 +46,7 @@ class Notifications:
     """
 
     __slots__ = (
+        "_connection",
         "_settings",
         "_subscriptions",
         "_task",
@@ -56,6 +59,7 @@ class Notifications:
         self._settings = settings
         self._subscriptions: dict[str, list[tuple[Received, Dropped]]] = {}
         self._task: asyncio.Task[None] | None = None
+        self._connection: Connection | None = None
         self.trusted_until: float = _NEVER
         self.connections_made = 0
         self.failure: str | None = None
@@ -80,6 +84,7 @@ class Notifications:
         task, self._task = self._task, None
         self.trusted_until = _NEVER
         if task is not None:
+            self._cut()
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
@@ -87,6 +92,7 @@ class Notifications:
     def _restart(self) -> None:
         # A new channel has to be listened to, and what was notified before is missed.
         if self._task is not None:
+            self._cut()
             self._task.cancel()
         self.trusted_until = _NEVER
         if self._settings.pgbouncer and self._settings.notification_dsn is None:
@@ -121,10 +127,10 @@ class Notifications:
                 self._settings.notification_dsn or self._settings.dsn,
                 **connection_arguments(self._settings),
             )
+        self._connection = connection
         try:
-            async with asyncio.timeout(self._settings.connection_timeout):
-                for channel in self._subscriptions:
-                    await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+            for channel in self._subscriptions:
+                await self._ask(connection, sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
             # What was remembered before these commands rests on nothing.
             self._drop()
             self.connections_made += 1
@@ -133,15 +139,42 @@ class Notifications:
             self.failure = None
             while True:
                 asked = time.monotonic()
-                async with asyncio.timeout(staleness):
-                    await connection.execute("SELECT")
+                await self._ask(connection, sql.SQL("SELECT"))
                 # What came before the answer is told before the answer counts.
                 await self._deliver(connection, 0)
                 self.trusted_until = asked + staleness
                 await self._deliver(connection, staleness / _QUESTIONS)
         finally:
+            self._connection = None
             # Without a farewell, which could wait for a server that does not answer.
             connection.pgconn.finish()
+
+    async def _ask(self, connection: Connection, command: sql.SQL | sql.Composed) -> None:
+        """Send a command and wait for its answer, for as long as the memory may be used.
+
+        A call of psycopg's that is cancelled asks the server to cancel too, and waits for that ten
+        seconds; one whose socket was shut ends at once.
+        """
+        asking = asyncio.ensure_future(connection.execute(command))
+        try:
+            done, _ = await asyncio.wait({asking}, timeout=self._settings.notification_staleness)
+        finally:
+            if not asking.done():
+                self._cut()
+        if not done:
+            with suppress(psycopg.Error):
+                await asking
+            raise TimeoutError("the server does not answer")
+        asking.result()
+
+    def _cut(self) -> None:
+        """Shut the connection's socket, so that whoever waits for it is told at once."""
+        if self._connection is not None and not self._connection.closed:
+            with (
+                suppress(OSError, psycopg.Error),
+                socket.socket(fileno=os.dup(self._connection.fileno())) as connected,
+            ):
+                connected.shutdown(socket.SHUT_RDWR)
 
     async def _deliver(self, connection: Connection, seconds: float) -> None:
         async for notice in connection.notifies(timeout=seconds):

@@ -80,22 +80,25 @@ from clonedb.repositories.knowledge_documents import (
     NewDocument,
 )
 from clonedb.repositories.llm_response_cache import CachedResponse, LLM_RESPONSE_TTL
+from clonedb.repositories.rate_limit_calls import Address
+from clonedb.repositories.rate_limit_decisions import (
+    ANYTHING,
+    RateLimitDecision,
+    RateLimitScope,
+    RateLimitStatus,
+    RateLimitTier,
+    TokenRequest,
+)
 from clonedb.repositories.rate_limit_rules import (
     NewRateLimitRule,
     RateLimitRule,
     RateLimitRuleFilter,
 )
 from clonedb.repositories.rate_limits import (
-    ANYTHING,
-    Address,
     DEFAULT_BATCH,
-    RateLimitDecision,
     RateLimitFilter,
     RateLimitPeriod,
-    RateLimitScope,
     RateLimitStatistics,
-    RateLimitStatus,
-    RateLimitTier,
     RateLimitWindow,
 )
 from clonedb.repositories.statistics import SystemTotals
@@ -125,12 +128,23 @@ from clonedb.vectors import Vector
 class AddressRateLimitRepository(Protocol):
     """The limits of people who are not logged in, by address, and the upkeep of all limits."""
 
+    async def peek(self, endpoint: str, *, address: Address, cost: float = 1) -> RateLimitDecision:
+        """What `take` would decide now; takes nothing, and raises the same."""
+        ...
+
     async def purge_buckets(
         self, *, idle: timedelta = timedelta(hours=1), limit: int = DEFAULT_BATCH
     ) -> int:
         """Delete up to `limit` buckets that are full and idle, under the worker login.
 
         Returns how many; call it again while that is `limit`. It gives nobody a token.
+        """
+        ...
+
+    async def purge_receipts(self, *, limit: int = DEFAULT_BATCH) -> int:
+        """Delete up to `limit` receipts that are over an hour old, the oldest first.
+
+        Under the worker login. Returns how many; call it again while that is `limit`.
         """
         ...
 
@@ -141,6 +155,10 @@ class AddressRateLimitRepository(Protocol):
         """
         ...
 
+    async def refund(self, decision: RateLimitDecision) -> bool:
+        """Give back what a refundable request of an address has taken; see a user's."""
+        ...
+
     async def reset(self, *, address: Address, endpoint: str | None = None) -> int:
         """Fill the buckets of an address, under the worker login; returns how many were in use."""
         ...
@@ -149,12 +167,20 @@ class AddressRateLimitRepository(Protocol):
         """What is left under each rule, from the narrowest scope to the widest; takes nothing."""
         ...
 
-    async def take(self, endpoint: str, *, address: Address, cost: float = 1) -> RateLimitDecision:
+    async def take(
+        self, endpoint: str, *, address: Address, cost: float = 1, refundable: bool = False
+    ) -> RateLimitDecision:
         """Like a user's `take`, for somebody who is not logged in; nothing is counted by minute.
 
         An address of IPv6 stands for its network of 64 bits. Raises InvalidInput also for an
         address that is none.
         """
+        ...
+
+    async def take_many(
+        self, endpoint: str, requests: Sequence[TokenRequest], *, address: Address
+    ) -> list[RateLimitDecision]:
+        """Take tokens for up to 1,000 requests of an address in one call; see a user's."""
         ...
 
 
@@ -181,10 +207,18 @@ class AudioChunkCache(Protocol):
         """Drop the entries that bear a tag; returns how many there were."""
         ...
 
+    def purge_batches(self, *, limit: int = PURGE_BATCH) -> AsyncGenerator[int, None]:
+        """Drop what has expired, batch by batch until one is not full: how many each has dropped.
+
+        Each is a statement, and outside a transaction a commit, of its own.
+        """
+        ...
+
     async def purge_expired(self, *, limit: int = PURGE_BATCH) -> int:
         """Drop one batch of expired entries; returns how many, 0 once there are none left.
 
-        An entry that is being renewed meanwhile stays.
+        An entry that is being renewed meanwhile stays. Where there may be many, `purge_batches`
+        goes on where its last batch has ended.
         """
         ...
 
@@ -533,6 +567,13 @@ class DailyQuotaRepository(Protocol):
         """
         ...
 
+    async def purge_reservations(self, *, before: date, limit: int = DEFAULT_BATCH) -> int:
+        """Delete up to `limit` reservations of days before one, never of today, the oldest first.
+
+        Under the worker login. Returns how many; call it again while that is `limit`.
+        """
+        ...
+
     async def put(
         self, tier: SubscriptionTier, conversation_seconds: Decimal | float | None
     ) -> DailyQuota:
@@ -553,6 +594,26 @@ class DailyUsageRepository(Protocol):
         with_total: bool = False,
     ) -> Page[DayUsage]:
         """A page of the days on which something was used, ordered `newest` or `oldest`."""
+        ...
+
+    async def reserve(self, seconds: Decimal | float, *, id: UUID | None = None) -> QuotaDecision:
+        """Use the most seconds that a conversation may take, before it begins; `settle` it after.
+
+        All or none, durable, and exact like `use`. What nobody settles stays used. Repeated with
+        the same id it has reserved once; with other seconds it raises AlreadyExists. Raises
+        NotFound for a user who does not exist.
+        """
+        ...
+
+    async def settle(
+        self, reservation: UUID, *, seconds: Decimal | float, turns: int = 0
+    ) -> QuotaUsage:
+        """Give back what of a reservation was not used, to the day that it was reserved on.
+
+        Once: again it does nothing, with other seconds it raises AlreadyExists. 0 seconds give all
+        of it back. Raises InvalidInput for more than was reserved, NotFound for no reservation of
+        this user.
+        """
         ...
 
     async def today(self) -> QuotaUsage:
@@ -651,10 +712,18 @@ class EmbeddingCache(Protocol):
         """Drop the entries that bear a tag; returns how many there were."""
         ...
 
+    def purge_batches(self, *, limit: int = PURGE_BATCH) -> AsyncGenerator[int, None]:
+        """Drop what has expired, batch by batch until one is not full: how many each has dropped.
+
+        Each is a statement, and outside a transaction a commit, of its own.
+        """
+        ...
+
     async def purge_expired(self, *, limit: int = PURGE_BATCH) -> int:
         """Drop one batch of expired entries; returns how many, 0 once there are none left.
 
-        An entry that is being renewed meanwhile stays.
+        An entry that is being renewed meanwhile stays. Where there may be many, `purge_batches`
+        goes on where its last batch has ended.
         """
         ...
 
@@ -929,10 +998,18 @@ class LlmResponseCache(Protocol):
         """Drop the entries that bear a tag; returns how many there were."""
         ...
 
+    def purge_batches(self, *, limit: int = PURGE_BATCH) -> AsyncGenerator[int, None]:
+        """Drop what has expired, batch by batch until one is not full: how many each has dropped.
+
+        Each is a statement, and outside a transaction a commit, of its own.
+        """
+        ...
+
     async def purge_expired(self, *, limit: int = PURGE_BATCH) -> int:
         """Drop one batch of expired entries; returns how many, 0 once there are none left.
 
-        An entry that is being renewed meanwhile stays.
+        An entry that is being renewed meanwhile stays. Where there may be many, `purge_batches`
+        goes on where its last batch has ended.
         """
         ...
 
@@ -963,6 +1040,13 @@ class RateLimitRepository(Protocol):
     Counts by minute and buckets do not survive a crash of the server; the daily quota does.
     """
 
+    async def count_denials(self, endpoint: str, count: int) -> None:
+        """Count requests that were denied without asking, in the minute that it is now.
+
+        For a front that remembers denials. Raises NotFound for a user who does not exist.
+        """
+        ...
+
     async def find_many(
         self,
         filters: RateLimitFilter | None = None,
@@ -973,6 +1057,18 @@ class RateLimitRepository(Protocol):
         with_total: bool = False,
     ) -> Page[RateLimitWindow]:
         """A page of the counts by minute, ordered `newest` or `oldest`."""
+        ...
+
+    async def peek(self, endpoint: str, *, cost: float = 1) -> RateLimitDecision:
+        """What `take` would decide now; takes and counts nothing, and raises the same."""
+        ...
+
+    async def refund(self, decision: RateLimitDecision) -> bool:
+        """Give back what a refundable request has taken; False if that is no longer possible.
+
+        A receipt is worth its cost once, within an hour, to this user, and fills no bucket above
+        its capacity. The request stays counted as admitted.
+        """
         ...
 
     async def reset(self, *, endpoint: str | None = None) -> int:
@@ -990,13 +1086,26 @@ class RateLimitRepository(Protocol):
         """What is left under each rule, from the narrowest scope to the widest; takes nothing."""
         ...
 
-    async def take(self, endpoint: str, *, cost: float = 1) -> RateLimitDecision:
+    async def take(
+        self, endpoint: str, *, cost: float = 1, refundable: bool = False
+    ) -> RateLimitDecision:
         """Take tokens from every bucket that a request of this user concerns, or from none.
 
         Counts the request as admitted or denied. Call it outside a transaction: its buckets,
         which others share, stay locked until the end, and a rollback would give the tokens back.
+        A refundable request costs one more write, and its decision may be given to `refund`.
         Raises NotFound for a user who does not exist, InvalidInput for a cost that is not above 0
         or that no full bucket could pay.
+        """
+        ...
+
+    async def take_many(
+        self, endpoint: str, requests: Sequence[TokenRequest]
+    ) -> list[RateLimitDecision]:
+        """Take tokens for up to 1,000 requests in one call, in their order.
+
+        The decisions are those of as many calls one after another. One whose cost is above its
+        `limit` is denied here, and is not counted.
         """
         ...
 
@@ -1255,7 +1364,11 @@ class UserRepository(Protocol):
         ...
 
     async def hard_delete(self, id: UUID | str) -> bool:
-        """Remove the user and every row that hangs on them, under the worker login."""
+        """Remove the user and every row that hangs on them, under the worker login.
+
+        What they have in the object store is deleted by its `work_off`. StillReferenced where
+        an object of theirs was stored at that moment: call again.
+        """
         ...
 
     async def merge_settings(self, id: UUID | str, settings: Mapping[str, Any]) -> User:
@@ -1312,10 +1425,18 @@ class VectorSearchCache(Protocol):
         """Drop the entries that bear a tag; returns how many there were."""
         ...
 
+    def purge_batches(self, *, limit: int = PURGE_BATCH) -> AsyncGenerator[int, None]:
+        """Drop what has expired, batch by batch until one is not full: how many each has dropped.
+
+        Each is a statement, and outside a transaction a commit, of its own.
+        """
+        ...
+
     async def purge_expired(self, *, limit: int = PURGE_BATCH) -> int:
         """Drop one batch of expired entries; returns how many, 0 once there are none left.
 
-        An entry that is being renewed meanwhile stays.
+        An entry that is being renewed meanwhile stays. Where there may be many, `purge_batches`
+        goes on where its last batch has ended.
         """
         ...
 

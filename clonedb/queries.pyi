@@ -25,7 +25,7 @@ class _AudioChunkCache:
     def delete(self, conn: Target, /, *, user_id: UUID, key: bytes) -> Awaitable[bool | None]:
         """Drops one entry, fresh or expired.
 
-        Columns: ?column?.
+        Columns: ?column?, pg_notify.
         """
     def fill(
         self,
@@ -43,9 +43,8 @@ class _AudioChunkCache:
         holder: UUID | None,
     ) -> Awaitable[bool | None]:
         """Stores what the holder of the key's lease has made, and gives the lease up.
-        Nothing is stored without the lease, which whoever drops the entry takes away, nor of an older
-        generation than the present one: the value is older than a change. A value of NULL says that it
-        is known that there is none.
+        Nothing is stored without the lease, which whoever drops or puts the entry takes away, nor where
+        the data have changed since it was taken. A value of NULL says that it is known that there is none.
 
         Columns: ?column?.
         """
@@ -58,8 +57,8 @@ class _AudioChunkCache:
         key: bytes,
     ) -> Awaitable[tuple[bytes, list[str], int, datetime, datetime, bool, bytes, str, int, int] | None]:
         """The fresh entry of a key: the user's own, else the shared one.
-        One that has expired, or is of an older generation, is a miss, and stays for a renewal or the
-        purge.
+        One that has expired, or was begun before a change of the data, is a miss, and stays for a renewal
+        or the purge.
 
         Columns: key, tags, hit_count, expires_at, created_at, shared, audio, format, duration_ms, sample_rate.
         """
@@ -131,9 +130,11 @@ class _AudioChunkCache:
         *,
         user_id: UUID | None,
         key: bytes,
-        stale: timedelta,
+        stale: timedelta = ...,
+        with_stale: bool = ...,
     ) -> Awaitable[tuple[float | None, bool, bytes | None, int | None] | None]:
-        """The entry of a key for the tiers together: what `get` finds, and one that expired a moment ago.
+        """The entry of a key for the tiers together: what `get` finds, and with_stale one that expired a
+        moment ago. Without that, the order is the one of the key (17 and newer), and no value is sorted.
         How long it stays fresh is in seconds of the database's clock; below 0 it has expired.
 
         Columns: remaining, shared, audio, duration_ms.
@@ -145,10 +146,15 @@ class _AudioChunkCache:
         *,
         limit: int | None,
         user_id: UUID | None = ...,
-    ) -> Awaitable[int]:
-        """Drops one batch of expired entries, the longest expired first.
+        since: datetime | None = ...,
+    ) -> Awaitable[tuple[int, datetime | None] | None]:
+        """Drops one batch of expired entries, the longest expired first, and says when the last has expired.
         Locked rows are skipped: whoever renews an entry never waits for more than a batch, and no two
-        can wait for each other. The expiry is checked again on the row that is deleted.
+        can wait for each other. The expiry is checked again on the row that is deleted. `since` is where
+        the batch before has ended: the index keeps what was dropped until the next vacuum, and the
+        thousandth batch would pass by all of it.
+
+        Columns: entries, last_expired_at.
         """
     def put(
         self,
@@ -165,7 +171,8 @@ class _AudioChunkCache:
         ttl: timedelta | None,
     ) -> Awaitable[bool | None]:
         """Stores or renews one entry; writes nothing where it has the same value and half its time left.
-        One row for each key whoever else stores it: the last to store decides.
+        One row for each key whoever else stores it: the last to store decides, and a fill that began
+        before loses its lease.
 
         Columns: ?column?.
         """
@@ -440,6 +447,37 @@ class _AuditLogs:
         Columns: action, resource, failures, last_at.
         """
 
+class _CacheChanges:
+    def record(
+        self,
+        conn: Target,
+        /,
+        *,
+        user_id: UUID | None,
+        caches: list[str] | None,
+    ) -> Awaitable[str | None]:
+        """Makes every entry of some of a user's caches old, and tells every process: from the commit on.
+
+        Columns: pg_notify.
+        """
+    def tell(
+        self,
+        conn: Target,
+        /,
+        *,
+        user_id: UUID | None,
+        caches: list[str] | None,
+    ) -> Awaitable[str | None]:
+        """Tells every process that entries of a user's caches were dropped, from the commit on.
+
+        Columns: pg_notify.
+        """
+    def tell_all(self, conn: Target, /, *, caches: list[str] | None) -> Awaitable[str | None]:
+        """Tells every process that entries of everybody were dropped, from the commit on.
+
+        Columns: pg_notify.
+        """
+
 class _CacheFillLeases:
     def release(
         self,
@@ -492,46 +530,11 @@ class _CacheFillLeases:
         seconds: float | None,
     ) -> Awaitable[bool | None]:
         """Takes the lease of a key that nobody holds; no row where somebody does.
-        With it goes the user's present generation: whoever changes the data from now on makes the value
-        old that is being made.
+        With it goes a snapshot, the data that the value will be made of: a change that is not in it makes
+        the value old, and its lease anybody's. Whoever is being erased gets none: nothing may be stored
+        behind their back.
 
         Columns: ?column?.
-        """
-
-class _CacheGenerations:
-    def count_up(
-        self,
-        conn: Target,
-        /,
-        *,
-        user_id: UUID | None,
-        embedding: int | None,
-        vector_search: int | None,
-        llm_response: int | None,
-        audio_chunk: int | None,
-        caches: str | None,
-    ) -> Awaitable[str | None]:
-        """Makes every entry of some of a user's caches old, and tells every process: from the commit on.
-        Each figure is 1 for a cache that is dropped and 0 for one that stays; `caches` are the initials.
-
-        Columns: pg_notify.
-        """
-    def tell(
-        self,
-        conn: Target,
-        /,
-        *,
-        user_id: UUID | None,
-        caches: str | None,
-    ) -> Awaitable[str | None]:
-        """Tells every process that entries of a user's caches were dropped, from the commit on.
-
-        Columns: pg_notify.
-        """
-    def tell_all(self, conn: Target, /, *, caches: str | None) -> Awaitable[str | None]:
-        """Tells every process that entries of everybody were dropped, from the commit on.
-
-        Columns: pg_notify.
         """
 
 class _Caches:
@@ -1388,6 +1391,16 @@ class _DailyUsage:
     def purge(self, conn: Target, /, *, before: date, limit: int | None) -> Awaitable[int]:
         """Deletes days that are over, the oldest first.
         """
+    def purge_reservations(
+        self,
+        conn: Target,
+        /,
+        *,
+        before: date,
+        limit: int | None,
+    ) -> Awaitable[int]:
+        """Deletes reservations of days that are over, the oldest first.
+        """
     def put_quota(
         self,
         conn: Target,
@@ -1399,6 +1412,31 @@ class _DailyUsage:
         """Stores the quota of a tier, or changes it.
 
         Columns: tier, conversation_seconds, created_at, updated_at.
+        """
+    def reserve(
+        self,
+        conn: Target,
+        /,
+        *,
+        id: UUID | None,
+        seconds: Decimal | int | None,
+    ) -> Awaitable[tuple[str | None, date | None, Decimal | None, Decimal | None, int | None, datetime | None] | None]:
+        """Uses seconds of the context's user's quota of today, to be settled; the same id reserves once.
+
+        Columns: outcome, used_day, quota, used_seconds, used_turns, reset_at.
+        """
+    def settle(
+        self,
+        conn: Target,
+        /,
+        *,
+        id: UUID | None,
+        seconds: Decimal | int | None,
+        turns: int | None,
+    ) -> Awaitable[tuple[str | None, date | None, Decimal | None, Decimal | None, int | None, datetime | None] | None]:
+        """Gives back what of a reservation was not used.
+
+        Columns: outcome, used_day, quota, used_seconds, used_turns, reset_at.
         """
     def today(
         self,
@@ -1557,7 +1595,7 @@ class _EmbeddingCache:
     def delete(self, conn: Target, /, *, user_id: UUID, key: bytes) -> Awaitable[bool | None]:
         """Drops one entry, fresh or expired.
 
-        Columns: ?column?.
+        Columns: ?column?, pg_notify.
         """
     def fill(
         self,
@@ -1574,9 +1612,8 @@ class _EmbeddingCache:
         holder: UUID | None,
     ) -> Awaitable[bool | None]:
         """Stores what the holder of the key's lease has made, and gives the lease up.
-        Nothing is stored without the lease, which whoever drops the entry takes away, nor of an older
-        generation than the present one: the value is older than a change. A value of NULL says that it
-        is known that there is none.
+        Nothing is stored without the lease, which whoever drops or puts the entry takes away, nor where
+        the data have changed since it was taken. A value of NULL says that it is known that there is none.
 
         Columns: ?column?.
         """
@@ -1589,8 +1626,8 @@ class _EmbeddingCache:
         key: bytes,
     ) -> Awaitable[tuple[bytes, list[str], int, datetime, datetime, bool, bytes, str, int] | None]:
         """The fresh entry of a key: the user's own, else the shared one.
-        One that has expired, or is of an older generation, is a miss, and stays for a renewal or the
-        purge.
+        One that has expired, or was begun before a change of the data, is a miss, and stays for a renewal
+        or the purge.
 
         Columns: key, tags, hit_count, expires_at, created_at, shared, embedding, model, dimensions.
         """
@@ -1662,9 +1699,11 @@ class _EmbeddingCache:
         *,
         user_id: UUID | None,
         key: bytes,
-        stale: timedelta,
+        stale: timedelta = ...,
+        with_stale: bool = ...,
     ) -> Awaitable[tuple[float | None, bool, bytes | None] | None]:
-        """The entry of a key for the tiers together: what `get` finds, and one that expired a moment ago.
+        """The entry of a key for the tiers together: what `get` finds, and with_stale one that expired a
+        moment ago. Without that, the order is the one of the key (17 and newer), and no value is sorted.
         How long it stays fresh is in seconds of the database's clock; below 0 it has expired.
 
         Columns: remaining, shared, embedding.
@@ -1676,10 +1715,15 @@ class _EmbeddingCache:
         *,
         limit: int | None,
         user_id: UUID | None = ...,
-    ) -> Awaitable[int]:
-        """Drops one batch of expired entries, the longest expired first.
+        since: datetime | None = ...,
+    ) -> Awaitable[tuple[int, datetime | None] | None]:
+        """Drops one batch of expired entries, the longest expired first, and says when the last has expired.
         Locked rows are skipped: whoever renews an entry never waits for more than a batch, and no two
-        can wait for each other. The expiry is checked again on the row that is deleted.
+        can wait for each other. The expiry is checked again on the row that is deleted. `since` is where
+        the batch before has ended: the index keeps what was dropped until the next vacuum, and the
+        thousandth batch would pass by all of it.
+
+        Columns: entries, last_expired_at.
         """
     def put(
         self,
@@ -1695,7 +1739,8 @@ class _EmbeddingCache:
         ttl: timedelta | None,
     ) -> Awaitable[bool | None]:
         """Stores or renews one entry; writes nothing where it has the same value and half its time left.
-        One row for each key whoever else stores it: the last to store decides.
+        One row for each key whoever else stores it: the last to store decides, and a fill that began
+        before loses its lease.
 
         Columns: ?column?.
         """
@@ -2429,7 +2474,7 @@ class _LlmResponseCache:
     def delete(self, conn: Target, /, *, user_id: UUID, key: bytes) -> Awaitable[bool | None]:
         """Drops one entry, fresh or expired.
 
-        Columns: ?column?.
+        Columns: ?column?, pg_notify.
         """
     def fill(
         self,
@@ -2446,9 +2491,8 @@ class _LlmResponseCache:
         holder: UUID | None,
     ) -> Awaitable[bool | None]:
         """Stores what the holder of the key's lease has made, and gives the lease up.
-        Nothing is stored without the lease, which whoever drops the entry takes away, nor of an older
-        generation than the present one: the value is older than a change. A value of NULL says that it
-        is known that there is none.
+        Nothing is stored without the lease, which whoever drops or puts the entry takes away, nor where
+        the data have changed since it was taken. A value of NULL says that it is known that there is none.
 
         Columns: ?column?.
         """
@@ -2461,8 +2505,8 @@ class _LlmResponseCache:
         key: bytes,
     ) -> Awaitable[tuple[bytes, list[str], int, datetime, datetime, bool, str, str, list[UUID]] | None]:
         """The fresh entry of a key: the user's own, else the shared one.
-        One that has expired, or is of an older generation, is a miss, and stays for a renewal or the
-        purge.
+        One that has expired, or was begun before a change of the data, is a miss, and stays for a renewal
+        or the purge.
 
         Columns: key, tags, hit_count, expires_at, created_at, shared, response, provider, document_ids.
         """
@@ -2522,9 +2566,11 @@ class _LlmResponseCache:
         *,
         user_id: UUID | None,
         key: bytes,
-        stale: timedelta,
+        stale: timedelta = ...,
+        with_stale: bool = ...,
     ) -> Awaitable[tuple[float | None, bool, str | None, list[UUID]] | None]:
-        """The entry of a key for the tiers together: what `get` finds, and one that expired a moment ago.
+        """The entry of a key for the tiers together: what `get` finds, and with_stale one that expired a
+        moment ago. Without that, the order is the one of the key (17 and newer), and no value is sorted.
         How long it stays fresh is in seconds of the database's clock; below 0 it has expired.
 
         Columns: remaining, shared, response, document_ids.
@@ -2536,10 +2582,15 @@ class _LlmResponseCache:
         *,
         limit: int | None,
         user_id: UUID | None = ...,
-    ) -> Awaitable[int]:
-        """Drops one batch of expired entries, the longest expired first.
+        since: datetime | None = ...,
+    ) -> Awaitable[tuple[int, datetime | None] | None]:
+        """Drops one batch of expired entries, the longest expired first, and says when the last has expired.
         Locked rows are skipped: whoever renews an entry never waits for more than a batch, and no two
-        can wait for each other. The expiry is checked again on the row that is deleted.
+        can wait for each other. The expiry is checked again on the row that is deleted. `since` is where
+        the batch before has ended: the index keeps what was dropped until the next vacuum, and the
+        thousandth batch would pass by all of it.
+
+        Columns: entries, last_expired_at.
         """
     def put(
         self,
@@ -2555,7 +2606,8 @@ class _LlmResponseCache:
         ttl: timedelta | None,
     ) -> Awaitable[bool | None]:
         """Stores or renews one entry; writes nothing where it has the same value and half its time left.
-        One row for each key whoever else stores it: the last to store decides.
+        One row for each key whoever else stores it: the last to store decides, and a fill that began
+        before loses its lease.
 
         Columns: ?column?.
         """
@@ -2570,6 +2622,75 @@ class _LlmResponseCache:
     ) -> Awaitable[int]:
         """Adds hits that were counted elsewhere to the user's entries.
         Locked in the order of the keys: two batches with the same keys cannot deadlock.
+        """
+
+class _ObjectDeletions:
+    def claim_due(
+        self,
+        conn: Target,
+        /,
+        *,
+        limit: int | None,
+        lease_seconds: float | None,
+        now: datetime | None,
+    ) -> Awaitable[list[tuple[UUID, str, int, bool]]]:
+        """Takes entries that are due, the oldest first, and says of each whether a row still has the object.
+        SKIP LOCKED: workers that ask at once pass each other's rows by instead of waiting.
+
+        Columns: id, object_key, attempts, in_use.
+        """
+    def claim_due_cursor(
+        self,
+        conn: Target,
+        /,
+        *,
+        limit: int | None,
+        lease_seconds: float | None,
+        now: datetime | None,
+    ) -> AsyncIterator[tuple[UUID, str, int, bool]]:
+        """Takes entries that are due, the oldest first, and says of each whether a row still has the object.
+        SKIP LOCKED: workers that ask at once pass each other's rows by instead of waiting.
+
+        Columns: id, object_key, attempts, in_use.
+        """
+    def expire_uploads(
+        self,
+        conn: Target,
+        /,
+        *,
+        limit: int | None,
+        now: datetime | None,
+    ) -> Awaitable[int]:
+        """Moves uploads that were given up without a word to the outbox.
+        """
+    def fail(
+        self,
+        conn: Target,
+        /,
+        *,
+        id: UUID,
+        attempts: int,
+        error: str | None,
+        now: datetime | None,
+    ) -> Awaitable[datetime | None]:
+        """Puts off an entry whose attempt failed: a minute, then twice as long each time, at most six hours.
+        One that was claimed again meanwhile is another's.
+
+        Columns: due_at.
+        """
+    def finish(self, conn: Target, /, *, ids: list[UUID] | None) -> Awaitable[int]:
+        """Removes entries whose objects are deleted.
+        """
+    def statistics(
+        self,
+        conn: Target,
+        /,
+        *,
+        now: datetime | None,
+    ) -> Awaitable[tuple[int, int, int, datetime | None, int] | None]:
+        """How much is still to be deleted.
+
+        Columns: pending, due, failing, oldest_at, uploads.
         """
 
 class _Partitions:
@@ -2653,6 +2774,18 @@ class _RateLimitRules:
         """
 
 class _RateLimits:
+    def count_denials(
+        self,
+        conn: Target,
+        /,
+        *,
+        endpoint: str | None,
+        count: int | None,
+    ) -> Awaitable[tuple[bool | None] | None]:
+        """Counts requests of the context's user that were denied without asking; whether the user lives.
+
+        Columns: counted.
+        """
     @overload
     def find_many(
         self,
@@ -2733,6 +2866,18 @@ class _RateLimits:
 
         Columns: endpoint, window_start, request_count, denied_count, total.
         """
+    def look(
+        self,
+        conn: Target,
+        /,
+        *,
+        endpoint: str | None,
+        address: IPv4Address | IPv6Address | str | None,
+    ) -> Awaitable[tuple[list[int] | None, list[str] | None, list[str] | None, list[str] | None, list[float] | None, list[float] | None, list[float] | None, list[float] | None, datetime | None] | None]:
+        """What take would find: for no requests it takes nothing, locks nothing and counts nothing.
+
+        Columns: granted, scopes, endpoints, tiers, capacities, refills, tokens, aheads, looked_at.
+        """
     def purge_buckets(
         self,
         conn: Target,
@@ -2746,6 +2891,9 @@ class _RateLimits:
         under every rule that it may follow, and unchanged when it goes. An index on what every take
         changes would cost each of them more than this does.
         """
+    def purge_receipts(self, conn: Target, /, *, limit: int | None) -> Awaitable[int]:
+        """Deletes receipts that are too old to be given back, the oldest first.
+        """
     def purge_windows(
         self,
         conn: Target,
@@ -2755,6 +2903,17 @@ class _RateLimits:
         limit: int | None,
     ) -> Awaitable[int]:
         """Deletes counts of minutes that are over, the oldest first.
+        """
+    def refund(
+        self,
+        conn: Target,
+        /,
+        *,
+        receipt: UUID | None,
+    ) -> Awaitable[tuple[bool | None] | None]:
+        """Gives back what a request of the context's user, or of an address, has taken: once.
+
+        Columns: refunded.
         """
     def reset(self, conn: Target, /, *, user_id: UUID, endpoint: str = ...) -> Awaitable[int]:
         """Fills a user's own buckets, by deleting them.
@@ -2795,42 +2954,20 @@ class _RateLimits:
 
         Columns: endpoint, request_count, denied_count, busiest_minute, first_window, last_window.
         """
-    def status(
-        self,
-        conn: Target,
-        /,
-        *,
-        endpoint: str | None,
-        address: IPv4Address | IPv6Address | str | None,
-    ) -> Awaitable[list[tuple[str | None, str | None, str | None, float | None, float | None, float | None, datetime | None]]]:
-        """What is left under each rule that a request concerns, from the narrowest scope to the widest.
-
-        Columns: rule_scope, rule_endpoint, rule_tier, capacity, refill_per_second, remaining, reset_at.
-        """
-    def status_cursor(
-        self,
-        conn: Target,
-        /,
-        *,
-        endpoint: str | None,
-        address: IPv4Address | IPv6Address | str | None,
-    ) -> AsyncIterator[tuple[str | None, str | None, str | None, float | None, float | None, float | None, datetime | None]]:
-        """What is left under each rule that a request concerns, from the narrowest scope to the widest.
-
-        Columns: rule_scope, rule_endpoint, rule_tier, capacity, refill_per_second, remaining, reset_at.
-        """
     def take(
         self,
         conn: Target,
         /,
         *,
         endpoint: str | None,
-        cost: float | None,
+        costs: list[float] | None,
+        counts: list[int] | None,
+        receipts: list[UUID] | None,
         address: IPv4Address | IPv6Address | str | None,
-    ) -> Awaitable[tuple[str | None, str | None, str | None, str | None, float | None, float | None, float | None, datetime | None] | None]:
-        """Takes tokens from every bucket that a request concerns, or from none.
+    ) -> Awaitable[tuple[list[int] | None, list[str] | None, list[str] | None, list[str] | None, list[float] | None, list[float] | None, list[float] | None, list[float] | None, datetime | None] | None]:
+        """Takes tokens for requests one after another, each from every bucket that it concerns or from none.
 
-        Columns: outcome, rule_scope, rule_endpoint, rule_tier, capacity, remaining, retry_after, reset_at.
+        Columns: granted, scopes, endpoints, tiers, capacities, refills, tokens, aheads, looked_at.
         """
 
 class _Statistics:
@@ -2866,6 +3003,176 @@ class _Statistics:
         """How many living users and sessions there are, and what their turns add up to.
 
         Columns: users, sessions, active_sessions, turns, average_latency_ms, total_cost.
+        """
+
+class _StoredObjects:
+    def begin_upload(
+        self,
+        conn: Target,
+        /,
+        *,
+        user_id: UUID | None,
+        object_key: str | None,
+        keep_seconds: float | None,
+    ) -> Awaitable[datetime | None]:
+        """Writes down that an object is about to be written, so that it is found if nobody keeps it.
+
+        Columns: expires_at.
+        """
+    def count(
+        self,
+        conn: Target,
+        /,
+        *,
+        user_id: UUID,
+        kind: str = ...,
+    ) -> Awaitable[int | None]:
+        """How many objects a user has.
+
+        Columns: count.
+        """
+    def delete(
+        self,
+        conn: Target,
+        /,
+        *,
+        user_id: UUID | None,
+        kind: str | None,
+        name: str | None,
+    ) -> Awaitable[UUID | None]:
+        """Removes an object, whose key is to be deleted in the store from now on.
+
+        Columns: id.
+        """
+    def exists(
+        self,
+        conn: Target,
+        /,
+        *,
+        user_id: UUID | None,
+        kind: str | None,
+        name: str | None,
+    ) -> Awaitable[bool | None]:
+        """Whether a user has the object.
+
+        Columns: exists.
+        """
+    def find(
+        self,
+        conn: Target,
+        /,
+        *,
+        user_id: UUID,
+        kind: str,
+        name: str,
+    ) -> Awaitable[tuple[UUID, str, str, str, int, bytes, str, Any, datetime, datetime] | None]:
+        """One object.
+
+        Columns: id, kind, name, object_key, size_bytes, sha256, content_type, metadata, created_at, updated_at.
+        """
+    @overload
+    def find_many(
+        self,
+        conn: Target,
+        /,
+        *,
+        user_id: UUID,
+        limit: int | None,
+        kind: str = ...,
+        after_created_at: datetime | None = ...,
+        after_id: UUID | None = ...,
+        with_total: Literal[False] = ...,
+        order: Literal["newest", "oldest"] = ...,
+    ) -> Awaitable[list[tuple[UUID, str, str, str, int, bytes, str, Any, datetime, datetime]]]:
+        """One page of a user's objects.
+
+        Columns: id, kind, name, object_key, size_bytes, sha256, content_type, metadata, created_at, updated_at.
+        """
+    @overload
+    def find_many(
+        self,
+        conn: Target,
+        /,
+        *,
+        user_id: UUID,
+        limit: int | None,
+        with_total: Literal[True],
+        kind: str = ...,
+        after_created_at: datetime | None = ...,
+        after_id: UUID | None = ...,
+        order: Literal["newest", "oldest"] = ...,
+    ) -> Awaitable[list[tuple[UUID, str, str, str, int, bytes, str, Any, datetime, datetime, int]]]:
+        """One page of a user's objects.
+
+        Columns: id, kind, name, object_key, size_bytes, sha256, content_type, metadata, created_at, updated_at, total.
+        """
+    @overload
+    def find_many_cursor(
+        self,
+        conn: Target,
+        /,
+        *,
+        user_id: UUID,
+        limit: int | None,
+        kind: str = ...,
+        after_created_at: datetime | None = ...,
+        after_id: UUID | None = ...,
+        with_total: Literal[False] = ...,
+        order: Literal["newest", "oldest"] = ...,
+    ) -> AsyncIterator[tuple[UUID, str, str, str, int, bytes, str, Any, datetime, datetime]]:
+        """One page of a user's objects.
+
+        Columns: id, kind, name, object_key, size_bytes, sha256, content_type, metadata, created_at, updated_at.
+        """
+    @overload
+    def find_many_cursor(
+        self,
+        conn: Target,
+        /,
+        *,
+        user_id: UUID,
+        limit: int | None,
+        with_total: Literal[True],
+        kind: str = ...,
+        after_created_at: datetime | None = ...,
+        after_id: UUID | None = ...,
+        order: Literal["newest", "oldest"] = ...,
+    ) -> AsyncIterator[tuple[UUID, str, str, str, int, bytes, str, Any, datetime, datetime, int]]:
+        """One page of a user's objects.
+
+        Columns: id, kind, name, object_key, size_bytes, sha256, content_type, metadata, created_at, updated_at, total.
+        """
+    def give_up_upload(
+        self,
+        conn: Target,
+        /,
+        *,
+        user_id: UUID | None,
+        object_key: str | None,
+    ) -> Awaitable[str | None]:
+        """Ends an upload that is not kept; whatever of it lies in the store is to be deleted from now on.
+
+        Columns: object_key.
+        """
+    def keep(
+        self,
+        conn: Target,
+        /,
+        *,
+        user_id: UUID | None,
+        object_key: str | None,
+        kind: str | None,
+        name: str | None,
+        size_bytes: int | None,
+        sha256: bytes | None,
+        content_type: str | None,
+        metadata: Json | dict[str, Any] | str | None,
+    ) -> Awaitable[tuple[UUID, str, str, str, int, bytes, str, Any, datetime, datetime] | None]:
+        """Makes an upload that has ended the user's object of that name, in the place of the one before.
+        Whoever keeps an upload takes its row, so it is kept once, and not after it was given up. The key
+        that is replaced is the one in the row as locked, so of several at once each hands on another's.
+
+        Columns: id, kind, name, object_key, size_bytes, sha256, content_type, metadata, created_at, updated_at.
         """
 
 class _Users:
@@ -3108,6 +3415,7 @@ class _Users:
         Sessions go in the same statement, since their references to models would refuse the cascade.
         Entries of the audit log stay, naming nobody any more, and lose their details. Buckets hold
         nothing but a number of tokens, and go when they have been idle.
+        What lies in the object store is deleted afterwards: the keys, which name nobody, wait in the outbox.
 
         Columns: id.
         """
@@ -3232,7 +3540,7 @@ class _VectorSearchCache:
     def delete(self, conn: Target, /, *, user_id: UUID, key: bytes) -> Awaitable[bool | None]:
         """Drops one entry, fresh or expired.
 
-        Columns: ?column?.
+        Columns: ?column?, pg_notify.
         """
     def fill(
         self,
@@ -3248,9 +3556,8 @@ class _VectorSearchCache:
         holder: UUID | None,
     ) -> Awaitable[bool | None]:
         """Stores what the holder of the key's lease has made, and gives the lease up.
-        Nothing is stored without the lease, which whoever drops the entry takes away, nor of an older
-        generation than the present one: the value is older than a change. A value of NULL says that it
-        is known that there is none.
+        Nothing is stored without the lease, which whoever drops or puts the entry takes away, nor where
+        the data have changed since it was taken. A value of NULL says that it is known that there is none.
 
         Columns: ?column?.
         """
@@ -3263,8 +3570,8 @@ class _VectorSearchCache:
         key: bytes,
     ) -> Awaitable[tuple[bytes, list[str], int, datetime, datetime, bool, Any, list[UUID]] | None]:
         """The fresh entry of a key: the user's own, else the shared one.
-        One that has expired, or is of an older generation, is a miss, and stays for a renewal or the
-        purge.
+        One that has expired, or was begun before a change of the data, is a miss, and stays for a renewal
+        or the purge.
 
         Columns: key, tags, hit_count, expires_at, created_at, shared, results, document_ids.
         """
@@ -3324,9 +3631,11 @@ class _VectorSearchCache:
         *,
         user_id: UUID | None,
         key: bytes,
-        stale: timedelta,
+        stale: timedelta = ...,
+        with_stale: bool = ...,
     ) -> Awaitable[tuple[float | None, bool, str | None, list[UUID]] | None]:
-        """The entry of a key for the tiers together: what `get` finds, and one that expired a moment ago.
+        """The entry of a key for the tiers together: what `get` finds, and with_stale one that expired a
+        moment ago. Without that, the order is the one of the key (17 and newer), and no value is sorted.
         How long it stays fresh is in seconds of the database's clock; below 0 it has expired.
 
         Columns: remaining, shared, results, document_ids.
@@ -3338,10 +3647,15 @@ class _VectorSearchCache:
         *,
         limit: int | None,
         user_id: UUID | None = ...,
-    ) -> Awaitable[int]:
-        """Drops one batch of expired entries, the longest expired first.
+        since: datetime | None = ...,
+    ) -> Awaitable[tuple[int, datetime | None] | None]:
+        """Drops one batch of expired entries, the longest expired first, and says when the last has expired.
         Locked rows are skipped: whoever renews an entry never waits for more than a batch, and no two
-        can wait for each other. The expiry is checked again on the row that is deleted.
+        can wait for each other. The expiry is checked again on the row that is deleted. `since` is where
+        the batch before has ended: the index keeps what was dropped until the next vacuum, and the
+        thousandth batch would pass by all of it.
+
+        Columns: entries, last_expired_at.
         """
     def put(
         self,
@@ -3356,7 +3670,8 @@ class _VectorSearchCache:
         ttl: timedelta | None,
     ) -> Awaitable[bool | None]:
         """Stores or renews one entry; writes nothing where it has the same value and half its time left.
-        One row for each key whoever else stores it: the last to store decides.
+        One row for each key whoever else stores it: the last to store decides, and a fill that began
+        before loses its lease.
 
         Columns: ?column?.
         """
@@ -3689,8 +4004,8 @@ class _VoiceModels:
 
 audio_chunk_cache: _AudioChunkCache
 audit_logs: _AuditLogs
+cache_changes: _CacheChanges
 cache_fill_leases: _CacheFillLeases
-cache_generations: _CacheGenerations
 caches: _Caches
 conversation_sessions: _ConversationSessions
 conversation_turns: _ConversationTurns
@@ -3701,10 +4016,12 @@ embedding_cache: _EmbeddingCache
 face_models: _FaceModels
 knowledge_documents: _KnowledgeDocuments
 llm_response_cache: _LlmResponseCache
+object_deletions: _ObjectDeletions
 partitions: _Partitions
 rate_limit_rules: _RateLimitRules
 rate_limits: _RateLimits
 statistics: _Statistics
+stored_objects: _StoredObjects
 users: _Users
 vector_search_cache: _VectorSearchCache
 voice_models: _VoiceModels

@@ -12,6 +12,7 @@ import msgspec
 
 from clonedb.errors import InvalidInput
 from clonedb.lanes.lane import Context, Lane, Outcome
+from clonedb.lanes.transaction import TransactionLane
 from clonedb.queries import query_of
 from clonedb.query.statements import Statement
 
@@ -42,6 +43,11 @@ class Scope(ABC):
         that user's.
         """
         return DirectTarget(self._lane, self._context)
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether the calls of this scope are part of one transaction."""
+        return isinstance(self._lane, TransactionLane)
 
     @abstractmethod
     def transaction(

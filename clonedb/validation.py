@@ -33,7 +33,8 @@ DEEPEST_JSON: Final = 64
 _CHECKED_BY_TYPE: Final = frozenset({int, bool, type(None), datetime})
 
 Text = Annotated[str, Meta(max_length=MAXIMUM_TEXT_BYTES)]
-Label = Annotated[str, Meta(min_length=1, max_length=200)]
+LONGEST_LABEL: Final = 200
+Label = Annotated[str, Meta(min_length=1, max_length=LONGEST_LABEL)]
 Count = Annotated[int, Meta(ge=0, le=2_147_483_647)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 Moment = Annotated[datetime, Meta(tz=True)]

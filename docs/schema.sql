@@ -35,30 +35,71 @@ COMMENT ON SCHEMA clonedb IS 'Users, their voice and face models, conversations,
 
 
 --
--- Name: rate_limit_state; Type: TYPE; Schema: clonedb; Owner: clonedb_owner
+-- Name: rate_limit_count; Type: DOMAIN; Schema: clonedb; Owner: clonedb_owner
 --
 
-CREATE TYPE clonedb.rate_limit_state AS (
-	user_id uuid,
-	scope text,
-	subject text,
-	endpoint text,
-	rule_tier text,
-	rule_endpoint text,
-	capacity double precision,
-	refill_per_second double precision,
-	tokens double precision,
-	refilled_at timestamp with time zone
-);
+CREATE DOMAIN clonedb.rate_limit_count AS bigint
+	CONSTRAINT rate_limit_count_is_not_negative CHECK ((VALUE >= 0));
 
 
-ALTER TYPE clonedb.rate_limit_state OWNER TO clonedb_owner;
+ALTER DOMAIN clonedb.rate_limit_count OWNER TO clonedb_owner;
 
 --
--- Name: TYPE rate_limit_state; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+-- Name: DOMAIN rate_limit_count; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON TYPE clonedb.rate_limit_state IS 'A bucket''s key, the rule that it follows, and what it held when.';
+COMMENT ON DOMAIN clonedb.rate_limit_count IS 'A number of requests.';
+
+
+--
+-- Name: rate_limit_endpoint; Type: DOMAIN; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE DOMAIN clonedb.rate_limit_endpoint AS text
+	CONSTRAINT rate_limit_endpoint_is_short CHECK (((char_length(VALUE) >= 1) AND (char_length(VALUE) <= 200)));
+
+
+ALTER DOMAIN clonedb.rate_limit_endpoint OWNER TO clonedb_owner;
+
+--
+-- Name: DOMAIN rate_limit_endpoint; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON DOMAIN clonedb.rate_limit_endpoint IS 'What is called, or * for anything.';
+
+
+--
+-- Name: rate_limit_scope; Type: DOMAIN; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE DOMAIN clonedb.rate_limit_scope AS text
+	CONSTRAINT rate_limit_scope_is_known CHECK ((VALUE = ANY (ARRAY['user'::text, 'endpoint'::text, 'address'::text, 'everybody'::text])));
+
+
+ALTER DOMAIN clonedb.rate_limit_scope OWNER TO clonedb_owner;
+
+--
+-- Name: DOMAIN rate_limit_scope; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON DOMAIN clonedb.rate_limit_scope IS 'What has a bucket.';
+
+
+--
+-- Name: rate_limit_tokens; Type: DOMAIN; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE DOMAIN clonedb.rate_limit_tokens AS double precision
+	CONSTRAINT rate_limit_tokens_is_not_negative CHECK (((VALUE >= (0)::double precision) AND (VALUE <= (1000000000)::double precision)));
+
+
+ALTER DOMAIN clonedb.rate_limit_tokens OWNER TO clonedb_owner;
+
+--
+-- Name: DOMAIN rate_limit_tokens; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON DOMAIN clonedb.rate_limit_tokens IS 'Tokens in a bucket, with fractions.';
 
 
 --
@@ -86,23 +127,80 @@ missing.';
 
 
 --
--- Name: cache_notice(uuid, text); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
+-- Name: cache_initials(text[]); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
 --
 
-CREATE FUNCTION clonedb.cache_notice(p_user_id uuid, p_caches text) RETURNS text
+CREATE FUNCTION clonedb.cache_initials(p_caches text[]) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN ((p_caches || ':'::text) || encode(SUBSTRING(sha256(uuid_send(p_user_id)) FROM 1 FOR 2), 'hex'::text));
+    RETURN (SELECT string_agg(DISTINCT "left"(c.cache, 1), ''::text ORDER BY ("left"(c.cache, 1))) AS string_agg FROM unnest(cache_initials.p_caches) c(cache));
 
 
-ALTER FUNCTION clonedb.cache_notice(p_user_id uuid, p_caches text) OWNER TO clonedb_owner;
+ALTER FUNCTION clonedb.cache_initials(p_caches text[]) OWNER TO clonedb_owner;
 
 --
--- Name: FUNCTION cache_notice(p_user_id uuid, p_caches text); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+-- Name: FUNCTION cache_initials(p_caches text[]); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON FUNCTION clonedb.cache_notice(p_user_id uuid, p_caches text) IS 'What processes are told (NOTIFY clonedb_caches) when caches of a user are dropped: the initials of
-the caches (e, v, l, a), and 16 bits of the digest of the user''s id. Every login of the database may
-listen, so it says nothing of a person: about one user in 65,536 is meant.';
+COMMENT ON FUNCTION clonedb.cache_initials(p_caches text[]) IS 'The initials of caches: a, e, l, v.';
+
+
+--
+-- Name: cache_notice(uuid, text[]); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE FUNCTION clonedb.cache_notice(p_user_id uuid, p_caches text[]) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ((clonedb.cache_initials(p_caches) || ':'::text) || encode(SUBSTRING(sha256(uuid_send(p_user_id)) FROM 1 FOR 2), 'hex'::text));
+
+
+ALTER FUNCTION clonedb.cache_notice(p_user_id uuid, p_caches text[]) OWNER TO clonedb_owner;
+
+--
+-- Name: FUNCTION cache_notice(p_user_id uuid, p_caches text[]); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON FUNCTION clonedb.cache_notice(p_user_id uuid, p_caches text[]) IS 'What processes are told (NOTIFY clonedb_caches) when caches of a user are dropped: the initials of
+the caches, and 16 bits of the digest of the user''s id. Every login of the database may listen, so it
+says nothing of a person: about one user in 65,536 is meant.';
+
+
+--
+-- Name: count_denials(text, integer); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE FUNCTION clonedb.count_denials(p_endpoint text, p_count integer) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_user_id constant uuid := clonedb.living_user_id();
+BEGIN
+    IF (p_count > 0 AND p_endpoint <> '*') IS NOT TRUE THEN
+        RAISE EXCEPTION 'denials of an endpoint are 1 or more, not % of %', p_count, p_endpoint
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF v_user_id IS NULL THEN
+        RETURN false;
+    END IF;
+    INSERT INTO clonedb.rate_limits AS c (user_id, endpoint, window_start, denied_count)
+    VALUES (v_user_id, p_endpoint, date_trunc('minute', clock_timestamp(), 'UTC'), p_count)
+    ON CONFLICT ON CONSTRAINT rate_limits_pkey DO UPDATE
+    SET
+        denied_count = c.denied_count + excluded.denied_count,
+        updated_at = excluded.updated_at;
+    RETURN true;
+END
+$$;
+
+
+ALTER FUNCTION clonedb.count_denials(p_endpoint text, p_count integer) OWNER TO clonedb_owner;
+
+--
+-- Name: FUNCTION count_denials(p_endpoint text, p_count integer); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON FUNCTION clonedb.count_denials(p_endpoint text, p_count integer) IS 'Adds to the denied requests of the context''s user in this minute: those that a process has denied
+by what it remembered. False for a user who does not exist. It gives and takes no token.';
 
 
 --
@@ -443,56 +541,6 @@ COMMENT ON FUNCTION clonedb.find_login(p_email text) IS 'The id and tier of the 
 
 
 --
--- Name: find_tokens(text, inet); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
---
-
-CREATE FUNCTION clonedb.find_tokens(p_endpoint text, p_address inet) RETURNS TABLE(rule_scope text, rule_tier text, rule_endpoint text, capacity double precision, refill_per_second double precision, remaining double precision, reset_at timestamp with time zone)
-    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 3
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-DECLARE
-    v_user_id constant uuid := clonedb.living_user_id();
-    v_now constant timestamptz := clock_timestamp();
-BEGIN
-    IF v_user_id IS NULL AND clonedb.current_user_id() IS NOT NULL THEN
-        RETURN;
-    END IF;
-    RETURN QUERY
-    SELECT
-        s.scope,
-        s.rule_tier,
-        s.rule_endpoint,
-        s.capacity,
-        s.refill_per_second,
-        here.tokens,
-        CASE
-            WHEN here.tokens >= s.capacity THEN v_now
-            WHEN s.refill_per_second > 0
-                AND (s.capacity - here.tokens) / s.refill_per_second < 3e9
-                THEN greatest(v_now, s.refilled_at)
-                + (s.capacity - here.tokens) / s.refill_per_second * interval '1 second'
-        END
-    FROM clonedb.rate_limit_states(v_user_id, p_endpoint, p_address) AS s
-    CROSS JOIN LATERAL (
-        SELECT clonedb.tokens_at(
-            s.tokens, s.refilled_at, s.capacity, s.refill_per_second, v_now
-        ) AS tokens
-    ) AS here;
-END
-$$;
-
-
-ALTER FUNCTION clonedb.find_tokens(p_endpoint text, p_address inet) OWNER TO clonedb_owner;
-
---
--- Name: FUNCTION find_tokens(p_endpoint text, p_address inet); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
---
-
-COMMENT ON FUNCTION clonedb.find_tokens(p_endpoint text, p_address inet) IS 'What take_tokens would find: a row for each rule, from the narrowest scope to the widest. Takes
-nothing and locks nothing.';
-
-
---
 -- Name: is_uuid_v7(uuid); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -564,6 +612,35 @@ ALTER FUNCTION clonedb.living_user_id() OWNER TO clonedb_owner;
 --
 
 COMMENT ON FUNCTION clonedb.living_user_id() IS 'The context''s user if that user exists and is not deleted, else NULL. What app policies ask.';
+
+
+--
+-- Name: log_rate_limits(boolean); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE FUNCTION clonedb.log_rate_limits(p_logged boolean) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+BEGIN
+    IF p_logged THEN
+        ALTER TABLE clonedb.rate_limit_buckets SET LOGGED;
+    ELSE
+        ALTER TABLE clonedb.rate_limit_buckets SET UNLOGGED;
+    END IF;
+END
+$$;
+
+
+ALTER FUNCTION clonedb.log_rate_limits(p_logged boolean) OWNER TO clonedb_owner;
+
+--
+-- Name: FUNCTION log_rate_limits(p_logged boolean); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON FUNCTION clonedb.log_rate_limits(p_logged boolean) IS 'Makes the buckets survive a crash, or start full after one. Nobody takes tokens while the table is
+written anew; with logged buckets whoever is admitted waits for the disk.';
 
 
 --
@@ -739,104 +816,6 @@ For migrations and the partition functions; takes ACCESS EXCLUSIVE on the table.
 
 
 --
--- Name: rate_limit_states(uuid, text, inet); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
---
-
-CREATE FUNCTION clonedb.rate_limit_states(p_user_id uuid, p_endpoint text, p_address inet) RETURNS SETOF clonedb.rate_limit_state
-    LANGUAGE plpgsql STABLE ROWS 3
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-DECLARE
-    v_nobody constant uuid := '00000000-0000-0000-0000-000000000000';
-    v_tier text;
-BEGIN
-    IF p_endpoint IS NULL OR p_endpoint = '*' OR char_length(p_endpoint) NOT BETWEEN 1 AND 200 THEN
-        RAISE EXCEPTION 'an endpoint has 1 to 200 characters and is not *'
-            USING ERRCODE = 'invalid_parameter_value';
-    END IF;
-    IF p_user_id IS NULL AND p_address IS NULL THEN
-        RAISE EXCEPTION 'without a user an address is needed'
-            USING ERRCODE = 'invalid_parameter_value';
-    END IF;
-
-    v_tier := (
-        SELECT u.subscription_tier
-        FROM clonedb.users AS u
-        WHERE u.id = p_user_id
-    );
-    RETURN QUERY
-    WITH rule AS (
-        SELECT DISTINCT ON (r.scope)
-            r.scope,
-            r.tier,
-            r.endpoint,
-            r.capacity,
-            r.refill_per_second
-        FROM clonedb.rate_limit_rules AS r
-        WHERE r.endpoint IN (p_endpoint, '*')
-            AND CASE r.scope
-                WHEN 'user' THEN p_user_id IS NOT NULL AND r.tier IN (v_tier, '*')
-                WHEN 'address' THEN p_user_id IS NULL
-                ELSE true
-            END
-        ORDER BY
-            r.scope,
-            r.endpoint = '*',
-            r.tier = '*'
-    ),
-    key AS (
-        SELECT
-            CASE rule.scope WHEN 'user' THEN p_user_id ELSE v_nobody END AS user_id,
-            rule.scope,
-            CASE rule.scope
-                WHEN 'address' THEN clonedb.rate_limit_subject(p_address)
-                ELSE ''
-            END AS subject,
-            CASE rule.scope WHEN 'endpoint' THEN p_endpoint ELSE rule.endpoint END AS endpoint,
-            rule.tier AS rule_tier,
-            rule.endpoint AS rule_endpoint,
-            rule.capacity,
-            rule.refill_per_second
-        FROM rule
-    )
-    SELECT
-        key.user_id,
-        key.scope,
-        key.subject,
-        key.endpoint,
-        key.rule_tier,
-        key.rule_endpoint,
-        key.capacity,
-        key.refill_per_second,
-        coalesce(b.tokens, key.capacity),
-        coalesce(b.refilled_at, statement_timestamp())
-    FROM key
-    LEFT JOIN clonedb.rate_limit_buckets AS b
-        ON b.user_id = key.user_id
-            AND b.scope = key.scope
-            AND b.subject = key.subject
-            AND b.endpoint = key.endpoint
-    ORDER BY
-        CASE key.scope
-            WHEN 'endpoint' THEN 2
-            WHEN 'everybody' THEN 3
-            ELSE 1
-        END;
-END
-$$;
-
-
-ALTER FUNCTION clonedb.rate_limit_states(p_user_id uuid, p_endpoint text, p_address inet) OWNER TO clonedb_owner;
-
---
--- Name: FUNCTION rate_limit_states(p_user_id uuid, p_endpoint text, p_address inet); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
---
-
-COMMENT ON FUNCTION clonedb.rate_limit_states(p_user_id uuid, p_endpoint text, p_address inet) IS 'The buckets that a request concerns, in the order in which they are locked; one that is not stored
-yet is full. For the functions below: nobody else may name a user here.';
-
-
---
 -- Name: rate_limit_subject(inet); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -853,6 +832,162 @@ ALTER FUNCTION clonedb.rate_limit_subject(p_address inet) OWNER TO clonedb_owner
 
 COMMENT ON FUNCTION clonedb.rate_limit_subject(p_address inet) IS 'Whom an address stands for: itself in IPv4, also where it is mapped into IPv6; in IPv6 its network
 of 64 bits, since a single host has all of those addresses to choose from.';
+
+
+--
+-- Name: refund_tokens(uuid); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE FUNCTION clonedb.refund_tokens(p_receipt uuid) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_nobody constant uuid := '00000000-0000-0000-0000-000000000000';
+    v_user_id constant uuid := clonedb.current_user_id();
+    v_receipt record;
+BEGIN
+    DELETE FROM clonedb.rate_limit_receipts AS t
+    WHERE t.user_id = coalesce(v_user_id, v_nobody)
+        AND t.id = p_receipt
+        AND t.taken_at > clock_timestamp() - interval '1 hour'
+    RETURNING
+        t.subject,
+        t.cost,
+        t.scopes,
+        t.buckets
+    INTO v_receipt;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    FOR b IN 1..cardinality(v_receipt.scopes) LOOP
+        -- By the rule that its bucket follows now. A bucket that is gone is full.
+        UPDATE clonedb.rate_limit_buckets AS k
+        SET
+            tokens = least(
+                r.capacity,
+                clonedb.tokens_at(
+                    k.tokens, k.refilled_at, r.capacity, r.refill_per_second, clock_timestamp()
+                ) + v_receipt.cost
+            ),
+            refilled_at = greatest(k.refilled_at, clock_timestamp())
+        FROM (
+            SELECT
+                s.capacity,
+                s.refill_per_second
+            FROM clonedb.rate_limit_rules AS s
+            WHERE s.scope = v_receipt.scopes[b]
+                AND (
+                    s.endpoint = v_receipt.buckets[b]
+                    OR (s.scope = 'endpoint' AND s.endpoint = '*')
+                )
+                AND s.tier IN (
+                    '*',
+                    (
+                        SELECT u.subscription_tier
+                        FROM clonedb.users AS u
+                        WHERE u.id = v_user_id
+                    )
+                )
+            ORDER BY
+                s.endpoint = '*',
+                s.tier = '*'
+            LIMIT 1
+        ) AS r
+        WHERE k.user_id = CASE v_receipt.scopes[b] WHEN 'user' THEN v_user_id ELSE v_nobody END
+            AND k.scope = v_receipt.scopes[b]
+            AND k.subject = CASE v_receipt.scopes[b] WHEN 'address' THEN v_receipt.subject ELSE '' END
+            AND k.endpoint = v_receipt.buckets[b];
+    END LOOP;
+    RETURN true;
+END
+$$;
+
+
+ALTER FUNCTION clonedb.refund_tokens(p_receipt uuid) OWNER TO clonedb_owner;
+
+--
+-- Name: FUNCTION refund_tokens(p_receipt uuid); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON FUNCTION clonedb.refund_tokens(p_receipt uuid) IS 'Gives back what a request of the context''s user, or without a context of an address, has taken, to
+the buckets that it was taken from and never above their capacity; true if it did. A receipt is
+worth its cost once, and within an hour.';
+
+
+--
+-- Name: reserve_conversation(uuid, numeric); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE FUNCTION clonedb.reserve_conversation(p_id uuid, p_seconds numeric) RETURNS TABLE(outcome text, used_day date, quota numeric, used_seconds numeric, used_turns integer, reset_at timestamp with time zone)
+    LANGUAGE plpgsql SECURITY DEFINER ROWS 1
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_user_id constant uuid := clonedb.living_user_id();
+    v_reserved record;
+BEGIN
+    SELECT
+        r.day,
+        r.reserved_seconds
+    INTO v_reserved
+    FROM clonedb.daily_reservations AS r
+    WHERE r.user_id = v_user_id
+        AND r.id = p_id;
+    IF FOUND THEN
+        outcome := CASE v_reserved.reserved_seconds
+            WHEN ceil(p_seconds * 1000) / 1000 THEN 'used'
+            ELSE 'other_seconds'
+        END;
+        SELECT
+            v_reserved.day,
+            q.conversation_seconds,
+            coalesce(d.conversation_seconds, 0),
+            coalesce(d.turns, 0),
+            (v_reserved.day + 1)::timestamp AT TIME ZONE 'UTC'
+        INTO used_day, quota, used_seconds, used_turns, reset_at
+        FROM clonedb.users AS u
+        LEFT JOIN clonedb.daily_quotas AS q ON q.tier = u.subscription_tier
+        LEFT JOIN clonedb.daily_usage AS d
+            ON d.user_id = u.id
+                AND d.day = v_reserved.day
+        WHERE u.id = v_user_id;
+        RETURN NEXT;
+        RETURN;
+    END IF;
+
+    SELECT
+        t.outcome,
+        t.used_day,
+        t.quota,
+        t.used_seconds,
+        t.used_turns,
+        t.reset_at
+    INTO outcome, used_day, quota, used_seconds, used_turns, reset_at
+    FROM clonedb.use_conversation(p_seconds, 0) AS t;
+    IF outcome = 'used' THEN
+        INSERT INTO clonedb.daily_reservations (user_id, id, day, reserved_seconds)
+        VALUES (v_user_id, p_id, used_day, ceil(p_seconds * 1000) / 1000)
+        ON CONFLICT DO NOTHING;
+        IF NOT FOUND THEN
+            -- The same call, at the same time: it has reserved, and this one takes nothing.
+            RAISE EXCEPTION 'the reservation is being made by another call'
+                USING ERRCODE = 'serialization_failure';
+        END IF;
+    END IF;
+    RETURN NEXT;
+END
+$$;
+
+
+ALTER FUNCTION clonedb.reserve_conversation(p_id uuid, p_seconds numeric) OWNER TO clonedb_owner;
+
+--
+-- Name: FUNCTION reserve_conversation(p_id uuid, p_seconds numeric); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON FUNCTION clonedb.reserve_conversation(p_id uuid, p_seconds numeric) IS 'Uses seconds of the context''s user''s quota of today as use_conversation does, to be settled. The
+same id reserves once: again it says the same, or other_seconds where it was for as many others.';
 
 
 --
@@ -985,6 +1120,90 @@ ALTER FUNCTION clonedb.session_window_start(p_started_at timestamp with time zon
 --
 
 COMMENT ON FUNCTION clonedb.session_window_start(p_started_at timestamp with time zone) IS 'The lowest id that a turn of a session started then may have: 5 minutes of slack for clocks.';
+
+
+--
+-- Name: settle_conversation(uuid, numeric, integer); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE FUNCTION clonedb.settle_conversation(p_id uuid, p_seconds numeric, p_turns integer) RETURNS TABLE(outcome text, used_day date, quota numeric, used_seconds numeric, used_turns integer, reset_at timestamp with time zone)
+    LANGUAGE plpgsql SECURITY DEFINER ROWS 1
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_user_id constant uuid := clonedb.living_user_id();
+    v_seconds constant numeric := ceil(p_seconds * 1000) / 1000;
+    v_reserved record;
+BEGIN
+    IF (p_seconds >= 0 AND p_seconds <= 86400 AND p_turns BETWEEN 0 AND 1000000) IS NOT TRUE THEN
+        RAISE EXCEPTION 'what is settled are 0 to 86,400 seconds, and 0 turns or more'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    SELECT
+        r.day,
+        r.reserved_seconds,
+        r.settled_seconds
+    INTO v_reserved
+    FROM clonedb.daily_reservations AS r
+    WHERE r.user_id = v_user_id
+        AND r.id = p_id
+    FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        outcome := 'no_reservation';
+        RETURN NEXT;
+        RETURN;
+    END IF;
+
+    outcome := 'settled';
+    IF v_reserved.settled_seconds IS NOT NULL THEN
+        IF v_reserved.settled_seconds <> v_seconds THEN
+            outcome := 'other_seconds';
+        END IF;
+    ELSIF v_seconds > v_reserved.reserved_seconds THEN
+        outcome := 'not_reserved';
+    ELSE
+        UPDATE clonedb.daily_reservations AS r
+        SET
+            settled_seconds = v_seconds,
+            updated_at = clock_timestamp()
+        WHERE r.user_id = v_user_id
+            AND r.id = p_id;
+        UPDATE clonedb.daily_usage AS d
+        SET
+            conversation_seconds = d.conversation_seconds
+            - (v_reserved.reserved_seconds - v_seconds),
+            turns = d.turns + p_turns,
+            updated_at = clock_timestamp()
+        WHERE d.user_id = v_user_id
+            AND d.day = v_reserved.day;
+    END IF;
+    SELECT
+        v_reserved.day,
+        q.conversation_seconds,
+        coalesce(d.conversation_seconds, 0),
+        coalesce(d.turns, 0),
+        (v_reserved.day + 1)::timestamp AT TIME ZONE 'UTC'
+    INTO used_day, quota, used_seconds, used_turns, reset_at
+    FROM clonedb.users AS u
+    LEFT JOIN clonedb.daily_quotas AS q ON q.tier = u.subscription_tier
+    LEFT JOIN clonedb.daily_usage AS d
+        ON d.user_id = u.id
+            AND d.day = v_reserved.day
+    WHERE u.id = v_user_id;
+    RETURN NEXT;
+END
+$$;
+
+
+ALTER FUNCTION clonedb.settle_conversation(p_id uuid, p_seconds numeric, p_turns integer) OWNER TO clonedb_owner;
+
+--
+-- Name: FUNCTION settle_conversation(p_id uuid, p_seconds numeric, p_turns integer); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON FUNCTION clonedb.settle_conversation(p_id uuid, p_seconds numeric, p_turns integer) IS 'Gives back what of a reservation of the context''s user was not used, to the day that it was reserved
+on, once; and counts turns. The row says: settled (also again), other_seconds (it was settled with as
+many others), not_reserved (more than was reserved) or no_reservation; with what is used of that day.';
 
 
 --
@@ -1251,55 +1470,130 @@ returns the stored row unchanged; the id of another or of a deleted user is refu
 
 
 --
--- Name: take_tokens(text, double precision, inet); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
+-- Name: take_tokens(text, double precision[], integer[], uuid[], inet); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
 --
 
-CREATE FUNCTION clonedb.take_tokens(p_endpoint text, p_cost double precision, p_address inet) RETURNS TABLE(outcome text, rule_scope text, rule_tier text, rule_endpoint text, capacity double precision, remaining double precision, retry_after double precision, reset_at timestamp with time zone)
-    LANGUAGE plpgsql SECURITY DEFINER ROWS 1
+CREATE FUNCTION clonedb.take_tokens(p_endpoint text, p_costs double precision[], p_counts integer[], p_receipts uuid[], p_address inet, OUT granted integer[], OUT scopes text[], OUT endpoints text[], OUT tiers text[], OUT capacities double precision[], OUT refills double precision[], OUT tokens double precision[], OUT aheads double precision[], OUT looked_at timestamp with time zone) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
     AS $$
 DECLARE
-    v_user_id constant uuid := clonedb.living_user_id();
-    v_states clonedb.rate_limit_state[];
+    v_nobody constant uuid := '00000000-0000-0000-0000-000000000000';
+    v_user_id constant uuid := clonedb.current_user_id();
+    v_order text[] := ARRAY['user', 'endpoint', 'everybody'];
+    v_subject text := '';
+    v_tier text;
+    v_state record;
+    v_buckets integer := 0;
+    -- Of each bucket: the rest of its key, and what it held when.
+    v_owners uuid[];
+    v_subjects text[];
+    v_names text[];
+    v_stored double precision[];
+    v_refilled timestamptz[];
+    v_left double precision[];
+    v_least double precision := 'Infinity';
+    v_count double precision;
+    v_taken bigint;
+    v_denied bigint;
     v_tokens double precision;
     v_refilled_at timestamptz;
-    v_now timestamptz;
-    v_taken bigint;
 BEGIN
-    IF (p_cost > 0 AND p_cost <= 1000000000) IS NOT TRUE THEN
-        RAISE EXCEPTION 'a cost is above 0 and at most 1,000,000,000, not %', p_cost
+    IF p_endpoint IS NULL OR p_endpoint = '*' OR char_length(p_endpoint) NOT BETWEEN 1 AND 200 THEN
+        RAISE EXCEPTION 'an endpoint has 1 to 200 characters and is not *'
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    IF v_user_id IS NULL AND clonedb.current_user_id() IS NOT NULL THEN
-        outcome := 'no_user';
-        RETURN NEXT;
-        RETURN;
+    IF cardinality(p_costs) IS DISTINCT FROM cardinality(p_counts)
+        OR cardinality(p_receipts) <> cardinality(p_costs)
+    THEN
+        RAISE EXCEPTION 'each cost has a count, and each receipt a cost'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF v_user_id IS NOT NULL THEN
+        SELECT u.subscription_tier
+        INTO v_tier
+        FROM clonedb.users AS u
+        WHERE u.id = v_user_id
+            AND u.deleted_at IS NULL;
+        IF NOT FOUND THEN
+            RETURN;
+        END IF;
+    ELSIF p_address IS NULL THEN
+        RAISE EXCEPTION 'without a user an address is needed'
+            USING ERRCODE = 'invalid_parameter_value';
+    ELSE
+        v_order[1] := 'address';
+        v_subject := clonedb.rate_limit_subject(p_address);
     END IF;
 
-    v_states := ARRAY(
-        SELECT s
-        FROM clonedb.rate_limit_states(v_user_id, p_endpoint, p_address) AS s
-    );
+    FOR v_state IN
+        SELECT
+            r.scope,
+            r.endpoint,
+            r.tier,
+            r.capacity,
+            r.refill_per_second,
+            k.user_id,
+            k.subject,
+            k.endpoint AS bucket,
+            b.tokens,
+            b.refilled_at
+        FROM clonedb.rate_limit_rules AS r
+        CROSS JOIN LATERAL (
+            SELECT
+                CASE r.scope WHEN 'user' THEN v_user_id ELSE v_nobody END AS user_id,
+                CASE r.scope WHEN 'address' THEN v_subject ELSE '' END AS subject,
+                CASE r.scope WHEN 'endpoint' THEN p_endpoint ELSE r.endpoint END AS endpoint
+        ) AS k
+        LEFT JOIN clonedb.rate_limit_buckets AS b
+            ON b.user_id = k.user_id
+                AND b.scope = r.scope
+                AND b.subject = k.subject
+                AND b.endpoint = k.endpoint
+        WHERE r.scope = ANY(v_order)
+            AND r.endpoint = ANY(ARRAY[p_endpoint, '*'])
+            AND r.tier = ANY(ARRAY[v_tier, '*'])
+        ORDER BY
+            array_position(v_order, r.scope),
+            r.endpoint = '*',
+            r.tier = '*'
+    LOOP
+        CONTINUE WHEN v_state.scope = scopes[v_buckets];
+        v_buckets := v_buckets + 1;
+        scopes[v_buckets] := v_state.scope;
+        endpoints[v_buckets] := v_state.endpoint;
+        tiers[v_buckets] := v_state.tier;
+        capacities[v_buckets] := v_state.capacity;
+        refills[v_buckets] := v_state.refill_per_second;
+        v_owners[v_buckets] := v_state.user_id;
+        v_subjects[v_buckets] := v_state.subject;
+        v_names[v_buckets] := v_state.bucket;
+        v_stored[v_buckets] := v_state.tokens;
+        v_refilled[v_buckets] := v_state.refilled_at;
+        v_least := least(v_least, v_state.capacity);
+    END LOOP;
+
     -- First a look without a lock, so that a denial disturbs nobody; then the locks and the look
     -- that counts.
     FOR v_look IN 1..2 LOOP
         IF v_look = 2 THEN
-            FOR v_number IN 1..cardinality(v_states) LOOP
+            FOR b IN 1..v_buckets LOOP
                 LOOP
                     SELECT
-                        b.tokens,
-                        b.refilled_at
+                        k.tokens,
+                        k.refilled_at
                     INTO v_tokens, v_refilled_at
-                    FROM clonedb.rate_limit_buckets AS b
-                    WHERE b.user_id = v_states[v_number].user_id
-                        AND b.scope = v_states[v_number].scope
-                        AND b.subject = v_states[v_number].subject
-                        AND b.endpoint = v_states[v_number].endpoint
+                    FROM clonedb.rate_limit_buckets AS k
+                    WHERE k.user_id = v_owners[b]
+                        AND k.scope = scopes[b]
+                        AND k.subject = v_subjects[b]
+                        AND k.endpoint = v_names[b]
                     FOR NO KEY UPDATE;
                     EXIT WHEN FOUND;
                     -- Another first call may be in front, or a purge: then there is a row to lock,
                     -- or none to insert beside.
-                    v_tokens := v_states[v_number].capacity;
+                    v_tokens := capacities[b];
                     v_refilled_at := clock_timestamp();
                     INSERT INTO clonedb.rate_limit_buckets (
                         user_id,
@@ -1310,108 +1604,105 @@ BEGIN
                         refilled_at
                     )
                     VALUES (
-                        v_states[v_number].user_id,
-                        v_states[v_number].scope,
-                        v_states[v_number].subject,
-                        v_states[v_number].endpoint,
+                        v_owners[b],
+                        scopes[b],
+                        v_subjects[b],
+                        v_names[b],
                         v_tokens,
                         v_refilled_at
                     )
                     ON CONFLICT DO NOTHING;
                     EXIT WHEN FOUND;
                 END LOOP;
-                v_states[v_number].tokens := v_tokens;
-                v_states[v_number].refilled_at := v_refilled_at;
+                v_stored[b] := v_tokens;
+                v_refilled[b] := v_refilled_at;
             END LOOP;
         END IF;
 
-        v_now := clock_timestamp();
-        SELECT
-            CASE
-                WHEN s.capacity < p_cost THEN 'too_costly'
-                WHEN here.tokens < p_cost THEN 'denied'
-                ELSE 'admitted'
-            END,
-            s.scope,
-            s.rule_tier,
-            s.rule_endpoint,
-            s.capacity,
-            left_over.tokens,
-            wait.seconds,
-            CASE
-                WHEN left_over.tokens >= s.capacity THEN v_now
-                WHEN s.refill_per_second > 0
-                    -- A century off is never, and further than an interval goes.
-                    AND (s.capacity - left_over.tokens) / s.refill_per_second < 3e9
-                    THEN greatest(v_now, s.refilled_at)
-                    + (s.capacity - left_over.tokens) / s.refill_per_second * interval '1 second'
-            END
-        INTO
-            outcome,
-            rule_scope,
-            rule_tier,
-            rule_endpoint,
-            capacity,
-            remaining,
-            retry_after,
-            reset_at
-        FROM unnest(v_states) AS s
-        CROSS JOIN LATERAL (
-            SELECT clonedb.tokens_at(
-                s.tokens, s.refilled_at, s.capacity, s.refill_per_second, v_now
-            ) AS tokens
-        ) AS here
-        CROSS JOIN LATERAL (
-            SELECT CASE
-                WHEN here.tokens < p_cost THEN here.tokens
-                ELSE here.tokens - p_cost
-            END AS tokens
-        ) AS left_over
-        CROSS JOIN LATERAL (
-            SELECT CASE
-                WHEN here.tokens >= p_cost THEN 0
-                -- Rounded up: who waits so long is not sent away for a fraction.
-                WHEN s.refill_per_second > 0 THEN ceil(1000 * (
-                    greatest(0, extract(EPOCH FROM s.refilled_at - v_now)::double precision)
-                    + (p_cost - here.tokens) / s.refill_per_second
-                )) / 1000
-            END AS seconds
-        ) AS wait
-        ORDER BY
-            s.capacity < p_cost DESC,
-            wait.seconds DESC NULLS FIRST,
-            left_over.tokens ASC
-        LIMIT 1;
-        EXIT WHEN outcome IS DISTINCT FROM 'admitted';
+        looked_at := clock_timestamp();
+        FOR b IN 1..v_buckets LOOP
+            -- One that is not stored yet is full.
+            tokens[b] := coalesce(
+                clonedb.tokens_at(v_stored[b], v_refilled[b], capacities[b], refills[b], looked_at),
+                capacities[b]
+            );
+            aheads[b] := greatest(
+                0, extract(EPOCH FROM v_refilled[b] - looked_at)::double precision
+            );
+        END LOOP;
+        -- The requests one after another, as if each had been a call of its own.
+        v_left := tokens;
+        v_taken := 0;
+        v_denied := 0;
+        FOR i IN 1..cardinality(p_costs) LOOP
+            IF (
+                p_costs[i] > 0 AND p_costs[i] <= 1000000000 AND p_counts[i] BETWEEN 1 AND 1000000
+            ) IS NOT TRUE THEN
+                RAISE EXCEPTION 'a cost is above 0 and at most 1,000,000,000, and there are 1 to '
+                    '1,000,000 of it, not % of %', p_counts[i], p_costs[i]
+                    USING ERRCODE = 'invalid_parameter_value';
+            END IF;
+            v_count := p_counts[i];
+            FOR b IN 1..v_buckets LOOP
+                IF v_left[b] < v_count * p_costs[i] THEN
+                    v_count := floor(v_left[b] / p_costs[i]);
+                END IF;
+            END LOOP;
+            granted[i] := v_count;
+            IF v_count > 0 THEN
+                v_taken := v_taken + v_count;
+                FOR b IN 1..v_buckets LOOP
+                    v_left[b] := greatest(0, v_left[b] - v_count * p_costs[i]);
+                END LOOP;
+            END IF;
+            -- What no full bucket could pay is the caller's mistake and no denial.
+            IF p_costs[i] <= v_least THEN
+                v_denied := v_denied + p_counts[i] - v_count;
+            END IF;
+        END LOOP;
+        EXIT WHEN v_taken = 0 OR v_buckets = 0;
     END LOOP;
 
-    IF outcome IS NULL THEN
-        outcome := 'unlimited';
-        retry_after := 0;
-    ELSIF outcome = 'admitted' THEN
-        UPDATE clonedb.rate_limit_buckets AS b
-        SET
-            tokens = clonedb.tokens_at(
-                b.tokens, b.refilled_at, s.capacity, s.refill_per_second, v_now
-            ) - p_cost,
-            refilled_at = greatest(b.refilled_at, v_now)
-        FROM unnest(v_states) AS s
-        WHERE b.user_id = s.user_id
-            AND b.scope = s.scope
-            AND b.subject = s.subject
-            AND b.endpoint = s.endpoint
-            AND clonedb.tokens_at(
-                b.tokens, b.refilled_at, s.capacity, s.refill_per_second, v_now
-            ) >= p_cost;
-        GET DIAGNOSTICS v_taken = ROW_COUNT;
-        IF v_taken <> cardinality(v_states) THEN
-            RAISE EXCEPTION 'took of % buckets instead of %', v_taken, cardinality(v_states)
-                USING ERRCODE = 'serialization_failure';
+    IF v_taken > 0 THEN
+        FOR b IN 1..v_buckets LOOP
+            UPDATE clonedb.rate_limit_buckets AS k
+            SET
+                tokens = v_left[b],
+                refilled_at = greatest(k.refilled_at, looked_at)
+            WHERE k.user_id = v_owners[b]
+                AND k.scope = scopes[b]
+                AND k.subject = v_subjects[b]
+                AND k.endpoint = v_names[b];
+            IF NOT FOUND THEN
+                RAISE EXCEPTION 'a locked bucket is gone'
+                    USING ERRCODE = 'serialization_failure';
+            END IF;
+        END LOOP;
+        IF v_buckets > 0 AND p_receipts IS NOT NULL THEN
+            INSERT INTO clonedb.rate_limit_receipts (
+                user_id,
+                id,
+                subject,
+                cost,
+                scopes,
+                buckets,
+                taken_at
+            )
+            SELECT
+                coalesce(v_user_id, v_nobody),
+                p_receipts[n],
+                v_subject,
+                p_costs[n],
+                scopes,
+                v_names,
+                looked_at
+            FROM generate_subscripts(p_receipts, 1) AS n
+            WHERE p_receipts[n] IS NOT NULL
+                AND granted[n] > 0;
         END IF;
     END IF;
-
     -- Last, and the user's own row: nobody else waits for it.
-    IF v_user_id IS NOT NULL AND outcome <> 'too_costly' THEN
+    IF v_user_id IS NOT NULL AND (v_taken > 0 OR v_denied > 0) THEN
         INSERT INTO clonedb.rate_limits AS c (
             user_id,
             endpoint,
@@ -1422,33 +1713,36 @@ BEGIN
         VALUES (
             v_user_id,
             p_endpoint,
-            date_trunc('minute', clock_timestamp(), 'UTC'),
-            (outcome <> 'denied')::integer,
-            (outcome = 'denied')::integer
+            date_trunc('minute', looked_at, 'UTC'),
+            v_taken,
+            v_denied
         )
         ON CONFLICT ON CONSTRAINT rate_limits_pkey DO UPDATE
         SET
             request_count = c.request_count + excluded.request_count,
             denied_count = c.denied_count + excluded.denied_count,
-            updated_at = clock_timestamp();
+            updated_at = excluded.updated_at;
     END IF;
-    RETURN NEXT;
 END
 $$;
 
 
-ALTER FUNCTION clonedb.take_tokens(p_endpoint text, p_cost double precision, p_address inet) OWNER TO clonedb_owner;
+ALTER FUNCTION clonedb.take_tokens(p_endpoint text, p_costs double precision[], p_counts integer[], p_receipts uuid[], p_address inet, OUT granted integer[], OUT scopes text[], OUT endpoints text[], OUT tiers text[], OUT capacities double precision[], OUT refills double precision[], OUT tokens double precision[], OUT aheads double precision[], OUT looked_at timestamp with time zone) OWNER TO clonedb_owner;
 
 --
--- Name: FUNCTION take_tokens(p_endpoint text, p_cost double precision, p_address inet); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+-- Name: FUNCTION take_tokens(p_endpoint text, p_costs double precision[], p_counts integer[], p_receipts uuid[], p_address inet, OUT granted integer[], OUT scopes text[], OUT endpoints text[], OUT tiers text[], OUT capacities double precision[], OUT refills double precision[], OUT tokens double precision[], OUT aheads double precision[], OUT looked_at timestamp with time zone); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON FUNCTION clonedb.take_tokens(p_endpoint text, p_cost double precision, p_address inet) IS 'Takes tokens from every bucket that a request of the context''s user, or without a context of the
-address, concerns: from all or from none. The row says why: admitted (with the rule that has least
-left), denied (with the rule to wait longest for; no bucket is changed or locked), too_costly (a
-capacity is smaller), unlimited (no rule), no_user. retry_after is in seconds, NULL for never;
-reset_at is when the bucket is full. Counts a user''s request by minute. Call it in a transaction of
-its own: buckets stay locked until the end of it.';
+COMMENT ON FUNCTION clonedb.take_tokens(p_endpoint text, p_costs double precision[], p_counts integer[], p_receipts uuid[], p_address inet, OUT granted integer[], OUT scopes text[], OUT endpoints text[], OUT tiers text[], OUT capacities double precision[], OUT refills double precision[], OUT tokens double precision[], OUT aheads double precision[], OUT looked_at timestamp with time zone) IS 'Takes tokens for requests of the context''s user, or without a context of an address: one after
+another, each from every bucket that it concerns or from none, so that the answers are those of as
+many calls. p_counts[i] requests of p_costs[i] each; granted says how many of them were admitted, the
+first ones. The other arrays have an element for each rule, in the order in which buckets are locked:
+the rule, what its bucket held at looked_at, before anything was taken, and by how many seconds its
+clock is ahead of that (0, unless the clock went back); they are NULL where no rule concerns the
+requests, and looked_at is NULL for a user who does not exist. A denial changes no bucket and locks
+none. Counts a user''s requests by minute, but for those whose cost is above a capacity. A request
+with a receipt may be given back (refund_tokens). With no costs it takes nothing and says how things
+are. Call it in a transaction of its own: buckets stay locked until the end of it.';
 
 
 --
@@ -1480,6 +1774,7 @@ CREATE FUNCTION clonedb.trim_caches(p_limit bigint) RETURNS TABLE(cache text, ex
 DECLARE
     v_maximum bigint;
     v_surplus bigint;
+    v_changes tid[];
 BEGIN
     IF (p_limit BETWEEN 1 AND 10000) IS NOT TRUE THEN
         RAISE EXCEPTION 'a batch is of 1 to 10,000 entries, not of %', p_limit
@@ -1527,6 +1822,42 @@ BEGIN
             FOR UPDATE SKIP LOCKED
         ))
         AND lease.expires_at <= statement_timestamp();
+
+    -- Changes that are no news to anybody: first the fills that began before them end in nothing,
+    -- then what such fills have stored goes, then the changes, which nothing is old by any more.
+    v_changes := ARRAY(
+        SELECT ch.ctid
+        FROM clonedb.cache_changes AS ch
+        WHERE ch.created_at < statement_timestamp() - interval '1 hour'
+        ORDER BY ch.created_at
+        LIMIT p_limit
+        FOR UPDATE SKIP LOCKED
+    );
+    IF cardinality(v_changes) = 0 THEN
+        RETURN;
+    END IF;
+    DELETE FROM clonedb.cache_fill_leases AS lease
+    USING clonedb.cache_changes AS ch
+    WHERE ch.ctid = ANY(v_changes)
+        AND lease.user_id = ch.user_id
+        AND lease.cache = ANY(ch.caches)
+        AND NOT pg_visible_in_snapshot(ch.xid, lease.snapshot);
+    FOREACH cache IN ARRAY ARRAY['embedding', 'vector_search', 'llm_response', 'audio_chunk'] LOOP
+        -- Locked in the order of the keys, as where hits are recorded: no two can deadlock.
+        EXECUTE format(
+            'DELETE FROM clonedb.%1$I AS c WHERE c.ctid = ANY(ARRAY('
+            'SELECT old.ctid FROM clonedb.%1$I AS old '
+            'WHERE old.user_id IN ('
+            'SELECT ch.user_id FROM clonedb.cache_changes AS ch WHERE ch.ctid = ANY($1)) '
+            'AND EXISTS (SELECT FROM clonedb.cache_changes AS ch '
+            'WHERE ch.ctid = ANY($1) AND ch.user_id = old.user_id AND $2 = ANY(ch.caches) '
+            'AND NOT pg_visible_in_snapshot(ch.xid, old.snapshot)) '
+            'ORDER BY old.user_id, old.key FOR UPDATE))',
+            cache || '_cache'
+        ) USING v_changes, cache;
+    END LOOP;
+    DELETE FROM clonedb.cache_changes AS ch
+    WHERE ch.ctid = ANY(v_changes);
 END
 $_$;
 
@@ -1538,8 +1869,8 @@ ALTER FUNCTION clonedb.trim_caches(p_limit bigint) OWNER TO clonedb_owner;
 --
 
 COMMENT ON FUNCTION clonedb.trim_caches(p_limit bigint) IS 'Removes up to so many expired entries of each cache, whoever they belong to, then up to so many of
-those soonest to expire where the cache is beyond its budget; and leases that are over. Rows that
-somebody is renewing are left. Returns what it removed, and nothing of what was in it.';
+those soonest to expire where the cache is beyond its budget; leases that are over; and changes of an
+hour ago with what they have made old. Expired rows that somebody is renewing are left. Returns what it removed, and nothing of what was in it.';
 
 
 --
@@ -1679,7 +2010,7 @@ CREATE UNLOGGED TABLE clonedb.audio_chunk_cache (
     format text,
     duration_ms integer,
     sample_rate integer,
-    generation bigint DEFAULT 0 NOT NULL,
+    snapshot pg_snapshot DEFAULT pg_current_snapshot() NOT NULL,
     tags text[] DEFAULT '{}'::text[] NOT NULL,
     hit_count bigint DEFAULT 0 NOT NULL,
     expires_at timestamp with time zone NOT NULL,
@@ -1753,10 +2084,10 @@ COMMENT ON COLUMN clonedb.audio_chunk_cache.sample_rate IS 'Samples per second (
 
 
 --
--- Name: COLUMN audio_chunk_cache.generation; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+-- Name: COLUMN audio_chunk_cache.snapshot; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audio_chunk_cache.generation IS 'The user''s generation when the making of it began; an older one than the present is not read.';
+COMMENT ON COLUMN clonedb.audio_chunk_cache.snapshot IS 'What had been committed when its making began: a change that is not in it has made it old.';
 
 
 --
@@ -2085,6 +2416,59 @@ COMMENT ON COLUMN clonedb.cache_budgets.updated_at IS 'When it last changed.';
 
 
 --
+-- Name: cache_changes; Type: TABLE; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE UNLOGGED TABLE clonedb.cache_changes (
+    user_id uuid NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    caches text[] NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT cache_changes_caches_are_known CHECK (((caches <@ ARRAY['embedding'::text, 'vector_search'::text, 'llm_response'::text, 'audio_chunk'::text]) AND (cardinality(caches) > 0)))
+);
+
+ALTER TABLE ONLY clonedb.cache_changes FORCE ROW LEVEL SECURITY;
+
+
+ALTER TABLE clonedb.cache_changes OWNER TO clonedb_owner;
+
+--
+-- Name: TABLE cache_changes; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON TABLE clonedb.cache_changes IS 'Changes that have made entries of a user''s caches old. Kept for an hour, then the entries are gone.';
+
+
+--
+-- Name: COLUMN cache_changes.user_id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_changes.user_id IS 'Whose caches; the nil UUID for the shared entries.';
+
+
+--
+-- Name: COLUMN cache_changes.xid; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_changes.xid IS 'The transaction that has made the change.';
+
+
+--
+-- Name: COLUMN cache_changes.caches; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_changes.caches IS 'Which caches: a document is in vector searches and LLM responses, a voice in audio chunks, a user in
+all of them.';
+
+
+--
+-- Name: COLUMN cache_changes.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.cache_changes.created_at IS 'When the transaction began.';
+
+
+--
 -- Name: cache_fill_leases; Type: TABLE; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -2093,11 +2477,11 @@ CREATE UNLOGGED TABLE clonedb.cache_fill_leases (
     cache text NOT NULL,
     key bytea NOT NULL,
     holder uuid NOT NULL,
-    generation bigint DEFAULT 0 NOT NULL,
+    snapshot pg_snapshot DEFAULT pg_current_snapshot() NOT NULL,
     expires_at timestamp with time zone NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT cache_fill_leases_cache_is_known CHECK ((cache = ANY (ARRAY['embedding_cache'::text, 'vector_search_cache'::text, 'llm_response_cache'::text, 'audio_chunk_cache'::text]))),
+    CONSTRAINT cache_fill_leases_cache_is_known CHECK ((cache = ANY (ARRAY['embedding'::text, 'vector_search'::text, 'llm_response'::text, 'audio_chunk'::text]))),
     CONSTRAINT cache_fill_leases_key_is_a_digest CHECK ((octet_length(key) = 32))
 )
 WITH (fillfactor='70');
@@ -2125,7 +2509,7 @@ COMMENT ON COLUMN clonedb.cache_fill_leases.user_id IS 'Whose entry it is; the n
 -- Name: COLUMN cache_fill_leases.cache; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.cache_fill_leases.cache IS 'The table of the cache.';
+COMMENT ON COLUMN clonedb.cache_fill_leases.cache IS 'The cache.';
 
 
 --
@@ -2143,10 +2527,10 @@ COMMENT ON COLUMN clonedb.cache_fill_leases.holder IS 'A random number of the pr
 
 
 --
--- Name: COLUMN cache_fill_leases.generation; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+-- Name: COLUMN cache_fill_leases.snapshot; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.cache_fill_leases.generation IS 'What the entry will be stored with; an invalidation raises it, so that a slow fill is refused.';
+COMMENT ON COLUMN clonedb.cache_fill_leases.snapshot IS 'What the entry will be stored with: what had been committed when the lease was taken.';
 
 
 --
@@ -2168,82 +2552,6 @@ COMMENT ON COLUMN clonedb.cache_fill_leases.created_at IS 'When it was first tak
 --
 
 COMMENT ON COLUMN clonedb.cache_fill_leases.updated_at IS 'When it was last taken or renewed.';
-
-
---
--- Name: cache_generations; Type: TABLE; Schema: clonedb; Owner: clonedb_owner
---
-
-CREATE UNLOGGED TABLE clonedb.cache_generations (
-    user_id uuid NOT NULL,
-    embedding bigint DEFAULT 0 NOT NULL,
-    vector_search bigint DEFAULT 0 NOT NULL,
-    llm_response bigint DEFAULT 0 NOT NULL,
-    audio_chunk bigint DEFAULT 0 NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL
-)
-WITH (fillfactor='50');
-
-ALTER TABLE ONLY clonedb.cache_generations FORCE ROW LEVEL SECURITY;
-
-
-ALTER TABLE clonedb.cache_generations OWNER TO clonedb_owner;
-
---
--- Name: TABLE cache_generations; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
---
-
-COMMENT ON TABLE clonedb.cache_generations IS 'How often each of a user''s caches was dropped as a whole; no row is 0. Older entries are not read.';
-
-
---
--- Name: COLUMN cache_generations.user_id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
---
-
-COMMENT ON COLUMN clonedb.cache_generations.user_id IS 'Whose caches; the nil UUID for the shared entries.';
-
-
---
--- Name: COLUMN cache_generations.embedding; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
---
-
-COMMENT ON COLUMN clonedb.cache_generations.embedding IS 'Of embeddings: deleting the user counts it up.';
-
-
---
--- Name: COLUMN cache_generations.vector_search; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
---
-
-COMMENT ON COLUMN clonedb.cache_generations.vector_search IS 'Of vector searches: a change to a document counts it up.';
-
-
---
--- Name: COLUMN cache_generations.llm_response; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
---
-
-COMMENT ON COLUMN clonedb.cache_generations.llm_response IS 'Of LLM responses: a change to a document counts it up.';
-
-
---
--- Name: COLUMN cache_generations.audio_chunk; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
---
-
-COMMENT ON COLUMN clonedb.cache_generations.audio_chunk IS 'Of audio chunks: a change of the active voice counts it up.';
-
-
---
--- Name: COLUMN cache_generations.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
---
-
-COMMENT ON COLUMN clonedb.cache_generations.created_at IS 'When one was first counted up.';
-
-
---
--- Name: COLUMN cache_generations.updated_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
---
-
-COMMENT ON COLUMN clonedb.cache_generations.updated_at IS 'When one was last counted up.';
 
 
 --
@@ -2781,6 +3089,84 @@ COMMENT ON COLUMN clonedb.daily_quotas.updated_at IS 'When it last changed.';
 
 
 --
+-- Name: daily_reservations; Type: TABLE; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE TABLE clonedb.daily_reservations (
+    user_id uuid NOT NULL,
+    id uuid NOT NULL,
+    day date NOT NULL,
+    reserved_seconds numeric(12,3) NOT NULL,
+    settled_seconds numeric(12,3),
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT daily_reservations_id_is_uuid_v7 CHECK (clonedb.is_uuid_v7(id)),
+    CONSTRAINT daily_reservations_settled_seconds_is_of_the_reserved CHECK (((settled_seconds >= (0)::numeric) AND (settled_seconds <= reserved_seconds)))
+);
+
+ALTER TABLE ONLY clonedb.daily_reservations FORCE ROW LEVEL SECURITY;
+
+
+ALTER TABLE clonedb.daily_reservations OWNER TO clonedb_owner;
+
+--
+-- Name: TABLE daily_reservations; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON TABLE clonedb.daily_reservations IS 'Seconds of a day''s quota that are counted as used until a conversation has ended and it is known
+how many were.';
+
+
+--
+-- Name: COLUMN daily_reservations.user_id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.daily_reservations.user_id IS 'The user.';
+
+
+--
+-- Name: COLUMN daily_reservations.id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.daily_reservations.id IS 'A UUIDv7, made by the caller: the same one reserves once.';
+
+
+--
+-- Name: COLUMN daily_reservations.day; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.daily_reservations.day IS 'The day, in UTC, whose quota it is.';
+
+
+--
+-- Name: COLUMN daily_reservations.reserved_seconds; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.daily_reservations.reserved_seconds IS 'The most that the conversation may take.';
+
+
+--
+-- Name: COLUMN daily_reservations.settled_seconds; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.daily_reservations.settled_seconds IS 'What it has taken; NULL until it is settled, and for ever where nobody does.';
+
+
+--
+-- Name: COLUMN daily_reservations.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.daily_reservations.created_at IS 'When it was reserved.';
+
+
+--
+-- Name: COLUMN daily_reservations.updated_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.daily_reservations.updated_at IS 'When it was settled.';
+
+
+--
 -- Name: daily_usage; Type: TABLE; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -2861,7 +3247,7 @@ CREATE UNLOGGED TABLE clonedb.embedding_cache (
     embedding bytea,
     model text NOT NULL,
     dimensions integer,
-    generation bigint DEFAULT 0 NOT NULL,
+    snapshot pg_snapshot DEFAULT pg_current_snapshot() NOT NULL,
     tags text[] DEFAULT '{}'::text[] NOT NULL,
     hit_count bigint DEFAULT 0 NOT NULL,
     expires_at timestamp with time zone NOT NULL,
@@ -2927,10 +3313,10 @@ COMMENT ON COLUMN clonedb.embedding_cache.dimensions IS 'How many numbers it has
 
 
 --
--- Name: COLUMN embedding_cache.generation; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+-- Name: COLUMN embedding_cache.snapshot; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.embedding_cache.generation IS 'The user''s generation when the making of it began; an older one than the present is not read.';
+COMMENT ON COLUMN clonedb.embedding_cache.snapshot IS 'What had been committed when its making began: a change that is not in it has made it old.';
 
 
 --
@@ -3341,7 +3727,7 @@ CREATE UNLOGGED TABLE clonedb.llm_response_cache (
     key bytea NOT NULL,
     response text,
     provider text NOT NULL,
-    generation bigint DEFAULT 0 NOT NULL,
+    snapshot pg_snapshot DEFAULT pg_current_snapshot() NOT NULL,
     document_ids uuid[] DEFAULT '{}'::uuid[] NOT NULL,
     tags text[] DEFAULT '{}'::text[] NOT NULL,
     hit_count bigint DEFAULT 0 NOT NULL,
@@ -3398,10 +3784,10 @@ COMMENT ON COLUMN clonedb.llm_response_cache.provider IS 'The language model tha
 
 
 --
--- Name: COLUMN llm_response_cache.generation; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+-- Name: COLUMN llm_response_cache.snapshot; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.llm_response_cache.generation IS 'The user''s generation when the making of it began; an older one than the present is not read.';
+COMMENT ON COLUMN clonedb.llm_response_cache.snapshot IS 'What had been committed when its making began: a change that is not in it has made it old.';
 
 
 --
@@ -3447,20 +3833,137 @@ COMMENT ON COLUMN clonedb.llm_response_cache.updated_at IS 'When it was last sto
 
 
 --
+-- Name: object_deletions; Type: TABLE; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE TABLE clonedb.object_deletions (
+    id uuid DEFAULT clonedb.uuid_v7() NOT NULL,
+    object_key text NOT NULL,
+    due_at timestamp with time zone DEFAULT now() NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    last_error text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT object_deletions_attempts_is_not_negative CHECK ((attempts >= 0)),
+    CONSTRAINT object_deletions_id_is_uuid_v7 CHECK (clonedb.is_uuid_v7(id)),
+    CONSTRAINT object_deletions_last_error_is_short CHECK ((char_length(last_error) <= 4000)),
+    CONSTRAINT object_deletions_object_key_is_random CHECK ((object_key ~ '^[0-9a-f]{2}/[0-9a-f]{32}$'::text))
+);
+
+
+ALTER TABLE clonedb.object_deletions OWNER TO clonedb_owner;
+
+--
+-- Name: TABLE object_deletions; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON TABLE clonedb.object_deletions IS 'Objects that no row owns any more and that are still to be deleted in the store. Nothing personal.';
+
+
+--
+-- Name: COLUMN object_deletions.id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.object_deletions.id IS 'UUIDv7, made by the database.';
+
+
+--
+-- Name: COLUMN object_deletions.object_key; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.object_deletions.object_key IS 'Where the object lies in the store.';
+
+
+--
+-- Name: COLUMN object_deletions.due_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.object_deletions.due_at IS 'When it is to be tried next; in the future while a worker is at it, and after a failure.';
+
+
+--
+-- Name: COLUMN object_deletions.attempts; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.object_deletions.attempts IS 'How often it was tried.';
+
+
+--
+-- Name: COLUMN object_deletions.last_error; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.object_deletions.last_error IS 'Why the last attempt failed, as the store says; NULL if none has.';
+
+
+--
+-- Name: COLUMN object_deletions.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.object_deletions.created_at IS 'When the object lost its row.';
+
+
+--
+-- Name: object_uploads; Type: TABLE; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE TABLE clonedb.object_uploads (
+    user_id uuid NOT NULL,
+    object_key text NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT object_uploads_object_key_is_random CHECK ((object_key ~ '^[0-9a-f]{2}/[0-9a-f]{32}$'::text))
+);
+
+ALTER TABLE ONLY clonedb.object_uploads FORCE ROW LEVEL SECURITY;
+
+
+ALTER TABLE clonedb.object_uploads OWNER TO clonedb_owner;
+
+--
+-- Name: TABLE object_uploads; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON TABLE clonedb.object_uploads IS 'Uploads under way: written before the first byte, gone when the object is kept or given up.';
+
+
+--
+-- Name: COLUMN object_uploads.user_id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.object_uploads.user_id IS 'Who uploads; the nil UUID for what everybody may read. No foreign key: the row ends by itself.';
+
+
+--
+-- Name: COLUMN object_uploads.object_key; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.object_uploads.object_key IS 'Where the object will lie in the store.';
+
+
+--
+-- Name: COLUMN object_uploads.expires_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.object_uploads.expires_at IS 'When an upload that was not kept counts as given up, and its key goes to object_deletions.';
+
+
+--
+-- Name: COLUMN object_uploads.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.object_uploads.created_at IS 'When it began.';
+
+
+--
 -- Name: rate_limit_buckets; Type: TABLE; Schema: clonedb; Owner: clonedb_owner
 --
 
 CREATE UNLOGGED TABLE clonedb.rate_limit_buckets (
     user_id uuid NOT NULL,
-    scope text NOT NULL,
+    scope clonedb.rate_limit_scope NOT NULL,
     subject text NOT NULL,
-    endpoint text NOT NULL,
-    tokens double precision NOT NULL,
-    refilled_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    CONSTRAINT rate_limit_buckets_endpoint_is_short CHECK (((char_length(endpoint) >= 1) AND (char_length(endpoint) <= 200))),
-    CONSTRAINT rate_limit_buckets_scope_is_known CHECK ((scope = ANY (ARRAY['user'::text, 'endpoint'::text, 'address'::text, 'everybody'::text]))),
-    CONSTRAINT rate_limit_buckets_subject_is_of_its_scope CHECK ((((scope = 'user'::text) = (user_id <> '00000000-0000-0000-0000-000000000000'::uuid)) AND ((scope = 'address'::text) = (subject <> ''::text)) AND (char_length(subject) <= 200))),
-    CONSTRAINT rate_limit_buckets_tokens_is_not_negative CHECK (((tokens >= (0)::double precision) AND (tokens <= (1000000000)::double precision)))
+    endpoint clonedb.rate_limit_endpoint NOT NULL,
+    tokens clonedb.rate_limit_tokens NOT NULL,
+    refilled_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
 )
 WITH (fillfactor='50');
 
@@ -3517,6 +4020,81 @@ COMMENT ON COLUMN clonedb.rate_limit_buckets.tokens IS 'Tokens at refilled_at, w
 --
 
 COMMENT ON COLUMN clonedb.rate_limit_buckets.refilled_at IS 'When tokens were last taken, by the wall clock and not the transaction''s.';
+
+
+--
+-- Name: rate_limit_receipts; Type: TABLE; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE UNLOGGED TABLE clonedb.rate_limit_receipts (
+    user_id uuid NOT NULL,
+    id uuid NOT NULL,
+    subject text NOT NULL,
+    cost clonedb.rate_limit_tokens NOT NULL,
+    scopes text[] NOT NULL,
+    buckets text[] NOT NULL,
+    taken_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE ONLY clonedb.rate_limit_receipts FORCE ROW LEVEL SECURITY;
+
+
+ALTER TABLE clonedb.rate_limit_receipts OWNER TO clonedb_owner;
+
+--
+-- Name: TABLE rate_limit_receipts; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON TABLE clonedb.rate_limit_receipts IS 'Tokens that may be given back, once, within an hour: what a request has taken that asked for it.';
+
+
+--
+-- Name: COLUMN rate_limit_receipts.user_id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.rate_limit_receipts.user_id IS 'Whose request it was; the nil UUID for somebody not logged in.';
+
+
+--
+-- Name: COLUMN rate_limit_receipts.id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.rate_limit_receipts.id IS 'Known to whoever took them.';
+
+
+--
+-- Name: COLUMN rate_limit_receipts.subject; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.rate_limit_receipts.subject IS 'The address of somebody not logged in, as in the buckets; empty for a user.';
+
+
+--
+-- Name: COLUMN rate_limit_receipts.cost; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.rate_limit_receipts.cost IS 'Tokens taken from each bucket.';
+
+
+--
+-- Name: COLUMN rate_limit_receipts.scopes; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.rate_limit_receipts.scopes IS 'The scopes of the buckets that they were taken from, in the order in which those are locked.';
+
+
+--
+-- Name: COLUMN rate_limit_receipts.buckets; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.rate_limit_receipts.buckets IS 'The endpoints of those buckets.';
+
+
+--
+-- Name: COLUMN rate_limit_receipts.taken_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.rate_limit_receipts.taken_at IS 'When they were taken.';
 
 
 --
@@ -3606,15 +4184,12 @@ COMMENT ON COLUMN clonedb.rate_limit_rules.updated_at IS 'When it last changed.'
 
 CREATE UNLOGGED TABLE clonedb.rate_limits (
     user_id uuid NOT NULL,
-    endpoint text NOT NULL,
+    endpoint clonedb.rate_limit_endpoint NOT NULL,
     window_start timestamp with time zone NOT NULL,
-    request_count bigint DEFAULT 0 NOT NULL,
-    denied_count bigint DEFAULT 0 NOT NULL,
+    request_count clonedb.rate_limit_count DEFAULT 0 NOT NULL,
+    denied_count clonedb.rate_limit_count DEFAULT 0 NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT rate_limits_denied_count_is_not_negative CHECK ((denied_count >= 0)),
-    CONSTRAINT rate_limits_endpoint_is_short CHECK (((char_length(endpoint) >= 1) AND (char_length(endpoint) <= 200))),
-    CONSTRAINT rate_limits_request_count_is_not_negative CHECK ((request_count >= 0))
+    updated_at timestamp with time zone DEFAULT now() NOT NULL
 )
 WITH (fillfactor='70');
 
@@ -3717,6 +4292,138 @@ COMMENT ON COLUMN clonedb.session_transitions.to_state IS 'A state that it may g
 
 
 --
+-- Name: stored_objects; Type: TABLE; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE TABLE clonedb.stored_objects (
+    user_id uuid NOT NULL,
+    id uuid DEFAULT clonedb.uuid_v7() NOT NULL,
+    owner_id uuid GENERATED ALWAYS AS (NULLIF(user_id, '00000000-0000-0000-0000-000000000000'::uuid)) STORED,
+    kind text NOT NULL,
+    name text NOT NULL,
+    object_key text NOT NULL,
+    previous_key text,
+    size_bytes bigint NOT NULL,
+    sha256 bytea NOT NULL,
+    content_type text NOT NULL,
+    metadata jsonb DEFAULT '{}'::jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT stored_objects_content_type_is_short CHECK ((((char_length(content_type) >= 1) AND (char_length(content_type) <= 200)) AND (content_type !~ '[[:cntrl:]]'::text))),
+    CONSTRAINT stored_objects_id_is_uuid_v7 CHECK (clonedb.is_uuid_v7(id)),
+    CONSTRAINT stored_objects_kind_is_known CHECK ((kind = ANY (ARRAY['voice_model'::text, 'face_model'::text, 'document'::text]))),
+    CONSTRAINT stored_objects_metadata_is_an_object CHECK ((jsonb_typeof(metadata) = 'object'::text)),
+    CONSTRAINT stored_objects_metadata_is_small CHECK ((octet_length((metadata)::text) <= 65536)),
+    CONSTRAINT stored_objects_name_is_plain CHECK ((((char_length(name) >= 1) AND (char_length(name) <= 200)) AND (name !~ '[/\\[:cntrl:]]'::text) AND (name <> ALL (ARRAY['.'::text, '..'::text])))),
+    CONSTRAINT stored_objects_object_key_is_random CHECK ((object_key ~ '^[0-9a-f]{2}/[0-9a-f]{32}$'::text)),
+    CONSTRAINT stored_objects_sha256_is_a_digest CHECK ((octet_length(sha256) = 32)),
+    CONSTRAINT stored_objects_size_bytes_is_plausible CHECK (((size_bytes >= 0) AND (size_bytes <= '68719476736'::bigint)))
+);
+
+ALTER TABLE ONLY clonedb.stored_objects FORCE ROW LEVEL SECURITY;
+
+
+ALTER TABLE clonedb.stored_objects OWNER TO clonedb_owner;
+
+--
+-- Name: TABLE stored_objects; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON TABLE clonedb.stored_objects IS 'Large objects in the object store: files of voice and face models, and processed documents.';
+
+
+--
+-- Name: COLUMN stored_objects.user_id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.stored_objects.user_id IS 'Whose it is; the nil UUID for what everybody may read.';
+
+
+--
+-- Name: COLUMN stored_objects.id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.stored_objects.id IS 'UUIDv7, made by the database; it stays when the object is replaced.';
+
+
+--
+-- Name: COLUMN stored_objects.owner_id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.stored_objects.owner_id IS 'user_id, or NULL for what everybody may read: what the foreign key needs.';
+
+
+--
+-- Name: COLUMN stored_objects.kind; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.stored_objects.kind IS 'voice_model, face_model or document.';
+
+
+--
+-- Name: COLUMN stored_objects.name; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.stored_objects.name IS 'What the user''s object of this kind is called: 1 to 200 characters, no slash, no control character.';
+
+
+--
+-- Name: COLUMN stored_objects.object_key; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.stored_objects.object_key IS 'Where it lies in the store: random, of one upload, never written twice.';
+
+
+--
+-- Name: COLUMN stored_objects.previous_key; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.stored_objects.previous_key IS 'The key before it was replaced last, which the replacing statement gave to object_deletions.';
+
+
+--
+-- Name: COLUMN stored_objects.size_bytes; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.stored_objects.size_bytes IS 'Its length in bytes, at most 64 GiB.';
+
+
+--
+-- Name: COLUMN stored_objects.sha256; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.stored_objects.sha256 IS 'SHA-256 of its bytes.';
+
+
+--
+-- Name: COLUMN stored_objects.content_type; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.stored_objects.content_type IS 'The media type, such as audio/wav.';
+
+
+--
+-- Name: COLUMN stored_objects.metadata; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.stored_objects.metadata IS 'What else is to be remembered of it, a JSON object of at most 64 KiB.';
+
+
+--
+-- Name: COLUMN stored_objects.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.stored_objects.created_at IS 'When it was first stored.';
+
+
+--
+-- Name: COLUMN stored_objects.updated_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.stored_objects.updated_at IS 'When it was stored or replaced last.';
+
+
+--
 -- Name: vector_search_cache; Type: TABLE; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -3725,7 +4432,7 @@ CREATE UNLOGGED TABLE clonedb.vector_search_cache (
     key bytea NOT NULL,
     results jsonb,
     document_ids uuid[] DEFAULT '{}'::uuid[] NOT NULL,
-    generation bigint DEFAULT 0 NOT NULL,
+    snapshot pg_snapshot DEFAULT pg_current_snapshot() NOT NULL,
     tags text[] DEFAULT '{}'::text[] NOT NULL,
     hit_count bigint DEFAULT 0 NOT NULL,
     expires_at timestamp with time zone NOT NULL,
@@ -3780,10 +4487,10 @@ COMMENT ON COLUMN clonedb.vector_search_cache.document_ids IS 'The documents in 
 
 
 --
--- Name: COLUMN vector_search_cache.generation; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+-- Name: COLUMN vector_search_cache.snapshot; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.vector_search_cache.generation IS 'The user''s generation when the making of it began; an older one than the present is not read.';
+COMMENT ON COLUMN clonedb.vector_search_cache.snapshot IS 'What had been committed when its making began: a change that is not in it has made it old.';
 
 
 --
@@ -3985,19 +4692,19 @@ ALTER TABLE ONLY clonedb.cache_budgets
 
 
 --
+-- Name: cache_changes cache_changes_pkey; Type: CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE ONLY clonedb.cache_changes
+    ADD CONSTRAINT cache_changes_pkey PRIMARY KEY (user_id, xid);
+
+
+--
 -- Name: cache_fill_leases cache_fill_leases_pkey; Type: CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
 --
 
 ALTER TABLE ONLY clonedb.cache_fill_leases
     ADD CONSTRAINT cache_fill_leases_pkey PRIMARY KEY (user_id, cache, key);
-
-
---
--- Name: cache_generations cache_generations_pkey; Type: CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
---
-
-ALTER TABLE ONLY clonedb.cache_generations
-    ADD CONSTRAINT cache_generations_pkey PRIMARY KEY (user_id);
 
 
 --
@@ -4041,6 +4748,14 @@ ALTER TABLE ONLY clonedb.daily_quotas
 
 
 --
+-- Name: daily_reservations daily_reservations_pkey; Type: CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE ONLY clonedb.daily_reservations
+    ADD CONSTRAINT daily_reservations_pkey PRIMARY KEY (user_id, id);
+
+
+--
 -- Name: daily_usage daily_usage_pkey; Type: CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -4081,11 +4796,35 @@ ALTER TABLE ONLY clonedb.llm_response_cache
 
 
 --
+-- Name: object_deletions object_deletions_pkey; Type: CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE ONLY clonedb.object_deletions
+    ADD CONSTRAINT object_deletions_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: object_uploads object_uploads_pkey; Type: CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE ONLY clonedb.object_uploads
+    ADD CONSTRAINT object_uploads_pkey PRIMARY KEY (user_id, object_key);
+
+
+--
 -- Name: rate_limit_buckets rate_limit_buckets_pkey; Type: CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
 --
 
 ALTER TABLE ONLY clonedb.rate_limit_buckets
     ADD CONSTRAINT rate_limit_buckets_pkey PRIMARY KEY (user_id, scope, subject, endpoint);
+
+
+--
+-- Name: rate_limit_receipts rate_limit_receipts_pkey; Type: CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE ONLY clonedb.rate_limit_receipts
+    ADD CONSTRAINT rate_limit_receipts_pkey PRIMARY KEY (user_id, id);
 
 
 --
@@ -4110,6 +4849,22 @@ ALTER TABLE ONLY clonedb.rate_limits
 
 ALTER TABLE ONLY clonedb.session_transitions
     ADD CONSTRAINT session_transitions_pkey PRIMARY KEY (from_state, to_state);
+
+
+--
+-- Name: stored_objects stored_objects_name_is_unique; Type: CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE ONLY clonedb.stored_objects
+    ADD CONSTRAINT stored_objects_name_is_unique UNIQUE (user_id, kind, name);
+
+
+--
+-- Name: stored_objects stored_objects_pkey; Type: CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE ONLY clonedb.stored_objects
+    ADD CONSTRAINT stored_objects_pkey PRIMARY KEY (user_id, id);
 
 
 --
@@ -4243,6 +4998,20 @@ COMMENT ON INDEX clonedb.audit_subjects_entry IS 'Details of entries across user
 
 
 --
+-- Name: cache_changes_age; Type: INDEX; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE INDEX cache_changes_age ON clonedb.cache_changes USING btree (created_at);
+
+
+--
+-- Name: INDEX cache_changes_age; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON INDEX clonedb.cache_changes_age IS 'Changes by age, to purge them.';
+
+
+--
 -- Name: cache_fill_leases_expiry; Type: INDEX; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -4338,6 +5107,20 @@ CREATE INDEX conversation_turns_in_order ON ONLY clonedb.conversation_turns USIN
 --
 
 COMMENT ON INDEX clonedb.conversation_turns_in_order IS 'Pages of a session''s turns.';
+
+
+--
+-- Name: daily_reservations_day; Type: INDEX; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE INDEX daily_reservations_day ON clonedb.daily_reservations USING btree (day);
+
+
+--
+-- Name: INDEX daily_reservations_day; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON INDEX clonedb.daily_reservations_day IS 'Reservations by day, to purge them.';
 
 
 --
@@ -4523,6 +5306,62 @@ COMMENT ON INDEX clonedb.llm_response_cache_expiry IS 'Entries by expiry, to pur
 
 
 --
+-- Name: object_deletions_due; Type: INDEX; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE INDEX object_deletions_due ON clonedb.object_deletions USING btree (due_at, id);
+
+
+--
+-- Name: INDEX object_deletions_due; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON INDEX clonedb.object_deletions_due IS 'What is to be deleted next.';
+
+
+--
+-- Name: object_uploads_expiry; Type: INDEX; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE INDEX object_uploads_expiry ON clonedb.object_uploads USING btree (expires_at);
+
+
+--
+-- Name: INDEX object_uploads_expiry; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON INDEX clonedb.object_uploads_expiry IS 'Uploads that were given up, oldest first.';
+
+
+--
+-- Name: object_uploads_key; Type: INDEX; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE INDEX object_uploads_key ON clonedb.object_uploads USING btree (object_key);
+
+
+--
+-- Name: INDEX object_uploads_key; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON INDEX clonedb.object_uploads_key IS 'Whether an object in the store is in use.';
+
+
+--
+-- Name: rate_limit_receipts_taken; Type: INDEX; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE INDEX rate_limit_receipts_taken ON clonedb.rate_limit_receipts USING btree (taken_at);
+
+
+--
+-- Name: INDEX rate_limit_receipts_taken; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON INDEX clonedb.rate_limit_receipts_taken IS 'Receipts by age, to purge them.';
+
+
+--
 -- Name: rate_limits_window; Type: INDEX; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -4534,6 +5373,48 @@ CREATE INDEX rate_limits_window ON clonedb.rate_limits USING btree (window_start
 --
 
 COMMENT ON INDEX clonedb.rate_limits_window IS 'Windows by age, to purge them.';
+
+
+--
+-- Name: stored_objects_key; Type: INDEX; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE INDEX stored_objects_key ON clonedb.stored_objects USING btree (object_key);
+
+
+--
+-- Name: INDEX stored_objects_key; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON INDEX clonedb.stored_objects_key IS 'Whether an object in the store is in use. Not unique: that would tell others which keys exist.';
+
+
+--
+-- Name: stored_objects_newest; Type: INDEX; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE INDEX stored_objects_newest ON clonedb.stored_objects USING btree (user_id, created_at DESC, id DESC);
+
+
+--
+-- Name: INDEX stored_objects_newest; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON INDEX clonedb.stored_objects_newest IS 'Pages of a user''s objects, newest first.';
+
+
+--
+-- Name: stored_objects_owner; Type: INDEX; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE INDEX stored_objects_owner ON clonedb.stored_objects USING btree (owner_id);
+
+
+--
+-- Name: INDEX stored_objects_owner; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON INDEX clonedb.stored_objects_owner IS 'Objects of a user who is to be deleted.';
 
 
 --
@@ -4681,6 +5562,14 @@ ALTER TABLE clonedb.conversation_turns
 
 
 --
+-- Name: daily_reservations daily_reservations_user_exists; Type: FK CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE ONLY clonedb.daily_reservations
+    ADD CONSTRAINT daily_reservations_user_exists FOREIGN KEY (user_id) REFERENCES clonedb.users(id) ON DELETE CASCADE;
+
+
+--
 -- Name: daily_usage daily_usage_user_exists; Type: FK CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -4713,6 +5602,14 @@ ALTER TABLE ONLY clonedb.rate_limits
 
 
 --
+-- Name: stored_objects stored_objects_owner_exists; Type: FK CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE ONLY clonedb.stored_objects
+    ADD CONSTRAINT stored_objects_owner_exists FOREIGN KEY (owner_id) REFERENCES clonedb.users(id) ON DELETE RESTRICT;
+
+
+--
 -- Name: voice_models voice_models_user_exists; Type: FK CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -4739,16 +5636,16 @@ ALTER TABLE clonedb.audit_logs ENABLE ROW LEVEL SECURITY;
 ALTER TABLE clonedb.audit_subjects ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: cache_changes; Type: ROW SECURITY; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE clonedb.cache_changes ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: cache_fill_leases; Type: ROW SECURITY; Schema: clonedb; Owner: clonedb_owner
 --
 
 ALTER TABLE clonedb.cache_fill_leases ENABLE ROW LEVEL SECURITY;
-
---
--- Name: cache_generations; Type: ROW SECURITY; Schema: clonedb; Owner: clonedb_owner
---
-
-ALTER TABLE clonedb.cache_generations ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: conversation_sessions; Type: ROW SECURITY; Schema: clonedb; Owner: clonedb_owner
@@ -4761,6 +5658,12 @@ ALTER TABLE clonedb.conversation_sessions ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE clonedb.conversation_turns ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: daily_reservations; Type: ROW SECURITY; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE clonedb.daily_reservations ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: daily_usage; Type: ROW SECURITY; Schema: clonedb; Owner: clonedb_owner
@@ -4796,17 +5699,17 @@ CREATE POLICY every_row ON clonedb.audit_subjects TO clonedb_owner, clonedb_work
 
 
 --
+-- Name: cache_changes every_row; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY every_row ON clonedb.cache_changes TO clonedb_owner, clonedb_worker, clonedb_dba USING (true) WITH CHECK (true);
+
+
+--
 -- Name: cache_fill_leases every_row; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
 --
 
 CREATE POLICY every_row ON clonedb.cache_fill_leases TO clonedb_owner, clonedb_worker, clonedb_dba USING (true) WITH CHECK (true);
-
-
---
--- Name: cache_generations every_row; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
---
-
-CREATE POLICY every_row ON clonedb.cache_generations TO clonedb_owner, clonedb_worker, clonedb_dba USING (true) WITH CHECK (true);
 
 
 --
@@ -4821,6 +5724,13 @@ CREATE POLICY every_row ON clonedb.conversation_sessions TO clonedb_owner, clone
 --
 
 CREATE POLICY every_row ON clonedb.conversation_turns TO clonedb_owner, clonedb_worker, clonedb_dba USING (true) WITH CHECK (true);
+
+
+--
+-- Name: daily_reservations every_row; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY every_row ON clonedb.daily_reservations TO clonedb_owner, clonedb_worker, clonedb_dba USING (true) WITH CHECK (true);
 
 
 --
@@ -4859,6 +5769,13 @@ CREATE POLICY every_row ON clonedb.llm_response_cache TO clonedb_owner, clonedb_
 
 
 --
+-- Name: object_uploads every_row; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY every_row ON clonedb.object_uploads TO clonedb_owner, clonedb_worker, clonedb_dba USING (true) WITH CHECK (true);
+
+
+--
 -- Name: rate_limit_buckets every_row; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -4866,10 +5783,24 @@ CREATE POLICY every_row ON clonedb.rate_limit_buckets TO clonedb_owner, clonedb_
 
 
 --
+-- Name: rate_limit_receipts every_row; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY every_row ON clonedb.rate_limit_receipts TO clonedb_owner, clonedb_worker, clonedb_dba USING (true) WITH CHECK (true);
+
+
+--
 -- Name: rate_limits every_row; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
 --
 
 CREATE POLICY every_row ON clonedb.rate_limits TO clonedb_owner, clonedb_worker, clonedb_dba USING (true) WITH CHECK (true);
+
+
+--
+-- Name: stored_objects every_row; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY every_row ON clonedb.stored_objects TO clonedb_owner, clonedb_worker, clonedb_dba USING (true) WITH CHECK (true);
 
 
 --
@@ -4915,17 +5846,17 @@ CREATE POLICY every_row_to_read ON clonedb.audit_subjects FOR SELECT TO clonedb_
 
 
 --
+-- Name: cache_changes every_row_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY every_row_to_read ON clonedb.cache_changes FOR SELECT TO clonedb_readonly, clonedb_backup USING (true);
+
+
+--
 -- Name: cache_fill_leases every_row_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
 --
 
 CREATE POLICY every_row_to_read ON clonedb.cache_fill_leases FOR SELECT TO clonedb_readonly, clonedb_backup USING (true);
-
-
---
--- Name: cache_generations every_row_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
---
-
-CREATE POLICY every_row_to_read ON clonedb.cache_generations FOR SELECT TO clonedb_readonly, clonedb_backup USING (true);
 
 
 --
@@ -4940,6 +5871,13 @@ CREATE POLICY every_row_to_read ON clonedb.conversation_sessions FOR SELECT TO c
 --
 
 CREATE POLICY every_row_to_read ON clonedb.conversation_turns FOR SELECT TO clonedb_readonly, clonedb_backup USING (true);
+
+
+--
+-- Name: daily_reservations every_row_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY every_row_to_read ON clonedb.daily_reservations FOR SELECT TO clonedb_readonly, clonedb_backup USING (true);
 
 
 --
@@ -4978,6 +5916,13 @@ CREATE POLICY every_row_to_read ON clonedb.llm_response_cache FOR SELECT TO clon
 
 
 --
+-- Name: object_uploads every_row_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY every_row_to_read ON clonedb.object_uploads FOR SELECT TO clonedb_readonly, clonedb_backup USING (true);
+
+
+--
 -- Name: rate_limit_buckets every_row_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -4985,10 +5930,24 @@ CREATE POLICY every_row_to_read ON clonedb.rate_limit_buckets FOR SELECT TO clon
 
 
 --
+-- Name: rate_limit_receipts every_row_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY every_row_to_read ON clonedb.rate_limit_receipts FOR SELECT TO clonedb_readonly, clonedb_backup USING (true);
+
+
+--
 -- Name: rate_limits every_row_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
 --
 
 CREATE POLICY every_row_to_read ON clonedb.rate_limits FOR SELECT TO clonedb_readonly, clonedb_backup USING (true);
+
+
+--
+-- Name: stored_objects every_row_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY every_row_to_read ON clonedb.stored_objects FOR SELECT TO clonedb_readonly, clonedb_backup USING (true);
 
 
 --
@@ -5031,6 +5990,12 @@ ALTER TABLE clonedb.knowledge_documents ENABLE ROW LEVEL SECURITY;
 ALTER TABLE clonedb.llm_response_cache ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: object_uploads; Type: ROW SECURITY; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE clonedb.object_uploads ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: audit_logs own_or_unknown_to_append; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -5052,17 +6017,17 @@ CREATE POLICY own_rows ON clonedb.audit_subjects TO clonedb_app USING ((user_id 
 
 
 --
+-- Name: cache_changes own_rows; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY own_rows ON clonedb.cache_changes TO clonedb_app USING ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id))) WITH CHECK ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id)));
+
+
+--
 -- Name: cache_fill_leases own_rows; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
 --
 
 CREATE POLICY own_rows ON clonedb.cache_fill_leases TO clonedb_app USING ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id))) WITH CHECK ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id)));
-
-
---
--- Name: cache_generations own_rows; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
---
-
-CREATE POLICY own_rows ON clonedb.cache_generations TO clonedb_app USING ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id))) WITH CHECK ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id)));
 
 
 --
@@ -5077,6 +6042,13 @@ CREATE POLICY own_rows ON clonedb.conversation_sessions TO clonedb_app USING ((u
 --
 
 CREATE POLICY own_rows ON clonedb.conversation_turns TO clonedb_app USING ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id))) WITH CHECK ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id)));
+
+
+--
+-- Name: daily_reservations own_rows; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY own_rows ON clonedb.daily_reservations TO clonedb_app USING ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id))) WITH CHECK ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id)));
 
 
 --
@@ -5115,6 +6087,13 @@ CREATE POLICY own_rows ON clonedb.llm_response_cache TO clonedb_app USING ((user
 
 
 --
+-- Name: object_uploads own_rows; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY own_rows ON clonedb.object_uploads TO clonedb_app USING ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id))) WITH CHECK ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id)));
+
+
+--
 -- Name: rate_limit_buckets own_rows; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -5122,10 +6101,24 @@ CREATE POLICY own_rows ON clonedb.rate_limit_buckets TO clonedb_app USING ((user
 
 
 --
+-- Name: rate_limit_receipts own_rows; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY own_rows ON clonedb.rate_limit_receipts TO clonedb_app USING ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id))) WITH CHECK ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id)));
+
+
+--
 -- Name: rate_limits own_rows; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
 --
 
 CREATE POLICY own_rows ON clonedb.rate_limits TO clonedb_app USING ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id))) WITH CHECK ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id)));
+
+
+--
+-- Name: stored_objects own_rows; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY own_rows ON clonedb.stored_objects TO clonedb_app USING ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id))) WITH CHECK ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id)));
 
 
 --
@@ -5163,6 +6156,12 @@ CREATE POLICY own_rows_to_read ON clonedb.audit_logs FOR SELECT TO clonedb_app U
 ALTER TABLE clonedb.rate_limit_buckets ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: rate_limit_receipts; Type: ROW SECURITY; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE clonedb.rate_limit_receipts ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: rate_limits; Type: ROW SECURITY; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -5183,10 +6182,10 @@ CREATE POLICY shared_rows_to_read ON clonedb.audio_chunk_cache FOR SELECT TO clo
 
 
 --
--- Name: cache_generations shared_rows_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+-- Name: cache_changes shared_rows_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
 --
 
-CREATE POLICY shared_rows_to_read ON clonedb.cache_generations FOR SELECT TO clonedb_app USING ((user_id = '00000000-0000-0000-0000-000000000000'::uuid));
+CREATE POLICY shared_rows_to_read ON clonedb.cache_changes FOR SELECT TO clonedb_app USING ((user_id = '00000000-0000-0000-0000-000000000000'::uuid));
 
 
 --
@@ -5204,11 +6203,24 @@ CREATE POLICY shared_rows_to_read ON clonedb.llm_response_cache FOR SELECT TO cl
 
 
 --
+-- Name: stored_objects shared_rows_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY shared_rows_to_read ON clonedb.stored_objects FOR SELECT TO clonedb_app USING ((user_id = '00000000-0000-0000-0000-000000000000'::uuid));
+
+
+--
 -- Name: vector_search_cache shared_rows_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
 --
 
 CREATE POLICY shared_rows_to_read ON clonedb.vector_search_cache FOR SELECT TO clonedb_app USING ((user_id = '00000000-0000-0000-0000-000000000000'::uuid));
 
+
+--
+-- Name: stored_objects; Type: ROW SECURITY; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE clonedb.stored_objects ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: users; Type: ROW SECURITY; Schema: clonedb; Owner: clonedb_owner
@@ -5251,13 +6263,32 @@ GRANT ALL ON FUNCTION clonedb.audit_months_ahead() TO clonedb_dba;
 
 
 --
--- Name: FUNCTION cache_notice(p_user_id uuid, p_caches text); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+-- Name: FUNCTION cache_initials(p_caches text[]); Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
-REVOKE ALL ON FUNCTION clonedb.cache_notice(p_user_id uuid, p_caches text) FROM PUBLIC;
-GRANT ALL ON FUNCTION clonedb.cache_notice(p_user_id uuid, p_caches text) TO clonedb_app;
-GRANT ALL ON FUNCTION clonedb.cache_notice(p_user_id uuid, p_caches text) TO clonedb_worker;
-GRANT ALL ON FUNCTION clonedb.cache_notice(p_user_id uuid, p_caches text) TO clonedb_dba;
+REVOKE ALL ON FUNCTION clonedb.cache_initials(p_caches text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION clonedb.cache_initials(p_caches text[]) TO clonedb_app;
+GRANT ALL ON FUNCTION clonedb.cache_initials(p_caches text[]) TO clonedb_worker;
+GRANT ALL ON FUNCTION clonedb.cache_initials(p_caches text[]) TO clonedb_dba;
+
+
+--
+-- Name: FUNCTION cache_notice(p_user_id uuid, p_caches text[]); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+REVOKE ALL ON FUNCTION clonedb.cache_notice(p_user_id uuid, p_caches text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION clonedb.cache_notice(p_user_id uuid, p_caches text[]) TO clonedb_app;
+GRANT ALL ON FUNCTION clonedb.cache_notice(p_user_id uuid, p_caches text[]) TO clonedb_worker;
+GRANT ALL ON FUNCTION clonedb.cache_notice(p_user_id uuid, p_caches text[]) TO clonedb_dba;
+
+
+--
+-- Name: FUNCTION count_denials(p_endpoint text, p_count integer); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+REVOKE ALL ON FUNCTION clonedb.count_denials(p_endpoint text, p_count integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION clonedb.count_denials(p_endpoint text, p_count integer) TO clonedb_app;
+GRANT ALL ON FUNCTION clonedb.count_denials(p_endpoint text, p_count integer) TO clonedb_worker;
 
 
 --
@@ -5346,15 +6377,6 @@ GRANT ALL ON FUNCTION clonedb.find_login(p_email text) TO clonedb_worker;
 
 
 --
--- Name: FUNCTION find_tokens(p_endpoint text, p_address inet); Type: ACL; Schema: clonedb; Owner: clonedb_owner
---
-
-REVOKE ALL ON FUNCTION clonedb.find_tokens(p_endpoint text, p_address inet) FROM PUBLIC;
-GRANT ALL ON FUNCTION clonedb.find_tokens(p_endpoint text, p_address inet) TO clonedb_app;
-GRANT ALL ON FUNCTION clonedb.find_tokens(p_endpoint text, p_address inet) TO clonedb_worker;
-
-
---
 -- Name: FUNCTION is_uuid_v7(p_id uuid); Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -5387,6 +6409,15 @@ GRANT ALL ON FUNCTION clonedb.living_user_id() TO clonedb_dba;
 
 
 --
+-- Name: FUNCTION log_rate_limits(p_logged boolean); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+REVOKE ALL ON FUNCTION clonedb.log_rate_limits(p_logged boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION clonedb.log_rate_limits(p_logged boolean) TO clonedb_migrator;
+GRANT ALL ON FUNCTION clonedb.log_rate_limits(p_logged boolean) TO clonedb_dba;
+
+
+--
 -- Name: FUNCTION months_ahead(p_parent regclass); Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -5408,19 +6439,30 @@ REVOKE ALL ON FUNCTION clonedb.protect_user_table(p_table regclass, p_shared_row
 
 
 --
--- Name: FUNCTION rate_limit_states(p_user_id uuid, p_endpoint text, p_address inet); Type: ACL; Schema: clonedb; Owner: clonedb_owner
---
-
-REVOKE ALL ON FUNCTION clonedb.rate_limit_states(p_user_id uuid, p_endpoint text, p_address inet) FROM PUBLIC;
-
-
---
 -- Name: FUNCTION rate_limit_subject(p_address inet); Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
 REVOKE ALL ON FUNCTION clonedb.rate_limit_subject(p_address inet) FROM PUBLIC;
 GRANT ALL ON FUNCTION clonedb.rate_limit_subject(p_address inet) TO clonedb_worker;
 GRANT ALL ON FUNCTION clonedb.rate_limit_subject(p_address inet) TO clonedb_dba;
+
+
+--
+-- Name: FUNCTION refund_tokens(p_receipt uuid); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+REVOKE ALL ON FUNCTION clonedb.refund_tokens(p_receipt uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION clonedb.refund_tokens(p_receipt uuid) TO clonedb_app;
+GRANT ALL ON FUNCTION clonedb.refund_tokens(p_receipt uuid) TO clonedb_worker;
+
+
+--
+-- Name: FUNCTION reserve_conversation(p_id uuid, p_seconds numeric); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+REVOKE ALL ON FUNCTION clonedb.reserve_conversation(p_id uuid, p_seconds numeric) FROM PUBLIC;
+GRANT ALL ON FUNCTION clonedb.reserve_conversation(p_id uuid, p_seconds numeric) TO clonedb_app;
+GRANT ALL ON FUNCTION clonedb.reserve_conversation(p_id uuid, p_seconds numeric) TO clonedb_worker;
 
 
 --
@@ -5466,6 +6508,15 @@ GRANT ALL ON FUNCTION clonedb.session_window_start(p_started_at timestamp with t
 GRANT ALL ON FUNCTION clonedb.session_window_start(p_started_at timestamp with time zone) TO clonedb_readonly;
 GRANT ALL ON FUNCTION clonedb.session_window_start(p_started_at timestamp with time zone) TO clonedb_backup;
 GRANT ALL ON FUNCTION clonedb.session_window_start(p_started_at timestamp with time zone) TO clonedb_dba;
+
+
+--
+-- Name: FUNCTION settle_conversation(p_id uuid, p_seconds numeric, p_turns integer); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+REVOKE ALL ON FUNCTION clonedb.settle_conversation(p_id uuid, p_seconds numeric, p_turns integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION clonedb.settle_conversation(p_id uuid, p_seconds numeric, p_turns integer) TO clonedb_app;
+GRANT ALL ON FUNCTION clonedb.settle_conversation(p_id uuid, p_seconds numeric, p_turns integer) TO clonedb_worker;
 
 
 --
@@ -5596,12 +6647,12 @@ GRANT ALL ON FUNCTION clonedb.sign_up(p_id uuid, p_email text, p_name text, p_pe
 
 
 --
--- Name: FUNCTION take_tokens(p_endpoint text, p_cost double precision, p_address inet); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+-- Name: FUNCTION take_tokens(p_endpoint text, p_costs double precision[], p_counts integer[], p_receipts uuid[], p_address inet, OUT granted integer[], OUT scopes text[], OUT endpoints text[], OUT tiers text[], OUT capacities double precision[], OUT refills double precision[], OUT tokens double precision[], OUT aheads double precision[], OUT looked_at timestamp with time zone); Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
-REVOKE ALL ON FUNCTION clonedb.take_tokens(p_endpoint text, p_cost double precision, p_address inet) FROM PUBLIC;
-GRANT ALL ON FUNCTION clonedb.take_tokens(p_endpoint text, p_cost double precision, p_address inet) TO clonedb_app;
-GRANT ALL ON FUNCTION clonedb.take_tokens(p_endpoint text, p_cost double precision, p_address inet) TO clonedb_worker;
+REVOKE ALL ON FUNCTION clonedb.take_tokens(p_endpoint text, p_costs double precision[], p_counts integer[], p_receipts uuid[], p_address inet, OUT granted integer[], OUT scopes text[], OUT endpoints text[], OUT tiers text[], OUT capacities double precision[], OUT refills double precision[], OUT tokens double precision[], OUT aheads double precision[], OUT looked_at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION clonedb.take_tokens(p_endpoint text, p_costs double precision[], p_counts integer[], p_receipts uuid[], p_address inet, OUT granted integer[], OUT scopes text[], OUT endpoints text[], OUT tiers text[], OUT capacities double precision[], OUT refills double precision[], OUT tokens double precision[], OUT aheads double precision[], OUT looked_at timestamp with time zone) TO clonedb_app;
+GRANT ALL ON FUNCTION clonedb.take_tokens(p_endpoint text, p_costs double precision[], p_counts integer[], p_receipts uuid[], p_address inet, OUT granted integer[], OUT scopes text[], OUT endpoints text[], OUT tiers text[], OUT capacities double precision[], OUT refills double precision[], OUT tokens double precision[], OUT aheads double precision[], OUT looked_at timestamp with time zone) TO clonedb_worker;
 
 
 --
@@ -5673,10 +6724,10 @@ GRANT SELECT(user_id) ON TABLE clonedb.audio_chunk_cache TO clonedb_readonly;
 
 
 --
--- Name: COLUMN audio_chunk_cache.generation; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+-- Name: COLUMN audio_chunk_cache.snapshot; Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
-GRANT SELECT(generation) ON TABLE clonedb.audio_chunk_cache TO clonedb_readonly;
+GRANT SELECT(snapshot) ON TABLE clonedb.audio_chunk_cache TO clonedb_readonly;
 
 
 --
@@ -5798,6 +6849,17 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.cache_budgets TO clonedb_dba;
 
 
 --
+-- Name: TABLE cache_changes; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT ON TABLE clonedb.cache_changes TO clonedb_backup;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.cache_changes TO clonedb_app;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.cache_changes TO clonedb_worker;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.cache_changes TO clonedb_dba;
+GRANT SELECT ON TABLE clonedb.cache_changes TO clonedb_readonly;
+
+
+--
 -- Name: TABLE cache_fill_leases; Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -5822,10 +6884,10 @@ GRANT SELECT(cache) ON TABLE clonedb.cache_fill_leases TO clonedb_readonly;
 
 
 --
--- Name: COLUMN cache_fill_leases.generation; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+-- Name: COLUMN cache_fill_leases.snapshot; Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
-GRANT SELECT(generation) ON TABLE clonedb.cache_fill_leases TO clonedb_readonly;
+GRANT SELECT(snapshot) ON TABLE clonedb.cache_fill_leases TO clonedb_readonly;
 
 
 --
@@ -5847,17 +6909,6 @@ GRANT SELECT(created_at) ON TABLE clonedb.cache_fill_leases TO clonedb_readonly;
 --
 
 GRANT SELECT(updated_at) ON TABLE clonedb.cache_fill_leases TO clonedb_readonly;
-
-
---
--- Name: TABLE cache_generations; Type: ACL; Schema: clonedb; Owner: clonedb_owner
---
-
-GRANT SELECT ON TABLE clonedb.cache_generations TO clonedb_backup;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.cache_generations TO clonedb_app;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.cache_generations TO clonedb_worker;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.cache_generations TO clonedb_dba;
-GRANT SELECT ON TABLE clonedb.cache_generations TO clonedb_readonly;
 
 
 --
@@ -6032,6 +7083,17 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.daily_quotas TO clonedb_dba;
 
 
 --
+-- Name: TABLE daily_reservations; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT ON TABLE clonedb.daily_reservations TO clonedb_backup;
+GRANT SELECT ON TABLE clonedb.daily_reservations TO clonedb_app;
+GRANT SELECT ON TABLE clonedb.daily_reservations TO clonedb_readonly;
+GRANT SELECT,DELETE ON TABLE clonedb.daily_reservations TO clonedb_worker;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.daily_reservations TO clonedb_dba;
+
+
+--
 -- Name: TABLE daily_usage; Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -6060,10 +7122,10 @@ GRANT SELECT(user_id) ON TABLE clonedb.embedding_cache TO clonedb_readonly;
 
 
 --
--- Name: COLUMN embedding_cache.generation; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+-- Name: COLUMN embedding_cache.snapshot; Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
-GRANT SELECT(generation) ON TABLE clonedb.embedding_cache TO clonedb_readonly;
+GRANT SELECT(snapshot) ON TABLE clonedb.embedding_cache TO clonedb_readonly;
 
 
 --
@@ -6300,10 +7362,10 @@ GRANT SELECT(user_id) ON TABLE clonedb.llm_response_cache TO clonedb_readonly;
 
 
 --
--- Name: COLUMN llm_response_cache.generation; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+-- Name: COLUMN llm_response_cache.snapshot; Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
-GRANT SELECT(generation) ON TABLE clonedb.llm_response_cache TO clonedb_readonly;
+GRANT SELECT(snapshot) ON TABLE clonedb.llm_response_cache TO clonedb_readonly;
 
 
 --
@@ -6335,12 +7397,88 @@ GRANT SELECT(updated_at) ON TABLE clonedb.llm_response_cache TO clonedb_readonly
 
 
 --
+-- Name: TABLE object_deletions; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.object_deletions TO clonedb_worker;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.object_deletions TO clonedb_dba;
+GRANT SELECT ON TABLE clonedb.object_deletions TO clonedb_backup;
+
+
+--
+-- Name: COLUMN object_deletions.id; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT(id) ON TABLE clonedb.object_deletions TO clonedb_readonly;
+
+
+--
+-- Name: COLUMN object_deletions.object_key; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT INSERT(object_key) ON TABLE clonedb.object_deletions TO clonedb_app;
+
+
+--
+-- Name: COLUMN object_deletions.due_at; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT INSERT(due_at) ON TABLE clonedb.object_deletions TO clonedb_app;
+GRANT SELECT(due_at) ON TABLE clonedb.object_deletions TO clonedb_readonly;
+
+
+--
+-- Name: COLUMN object_deletions.attempts; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT(attempts) ON TABLE clonedb.object_deletions TO clonedb_readonly;
+
+
+--
+-- Name: COLUMN object_deletions.created_at; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT(created_at) ON TABLE clonedb.object_deletions TO clonedb_readonly;
+
+
+--
+-- Name: TABLE object_uploads; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT ON TABLE clonedb.object_uploads TO clonedb_backup;
+GRANT SELECT,INSERT,DELETE ON TABLE clonedb.object_uploads TO clonedb_app;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.object_uploads TO clonedb_worker;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.object_uploads TO clonedb_dba;
+
+
+--
+-- Name: COLUMN object_uploads.user_id; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT(user_id) ON TABLE clonedb.object_uploads TO clonedb_readonly;
+
+
+--
+-- Name: COLUMN object_uploads.expires_at; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT(expires_at) ON TABLE clonedb.object_uploads TO clonedb_readonly;
+
+
+--
+-- Name: COLUMN object_uploads.created_at; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT(created_at) ON TABLE clonedb.object_uploads TO clonedb_readonly;
+
+
+--
 -- Name: TABLE rate_limit_buckets; Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
 GRANT SELECT ON TABLE clonedb.rate_limit_buckets TO clonedb_backup;
 GRANT SELECT ON TABLE clonedb.rate_limit_buckets TO clonedb_app;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.rate_limit_buckets TO clonedb_worker;
+GRANT SELECT,DELETE ON TABLE clonedb.rate_limit_buckets TO clonedb_worker;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.rate_limit_buckets TO clonedb_dba;
 
 
@@ -6380,6 +7518,15 @@ GRANT SELECT(refilled_at) ON TABLE clonedb.rate_limit_buckets TO clonedb_readonl
 
 
 --
+-- Name: TABLE rate_limit_receipts; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT ON TABLE clonedb.rate_limit_receipts TO clonedb_backup;
+GRANT SELECT,DELETE ON TABLE clonedb.rate_limit_receipts TO clonedb_worker;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.rate_limit_receipts TO clonedb_dba;
+
+
+--
 -- Name: TABLE rate_limit_rules; Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -6413,6 +7560,58 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.session_transitions TO cloned
 
 
 --
+-- Name: TABLE stored_objects; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT ON TABLE clonedb.stored_objects TO clonedb_backup;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.stored_objects TO clonedb_app;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.stored_objects TO clonedb_worker;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE clonedb.stored_objects TO clonedb_dba;
+
+
+--
+-- Name: COLUMN stored_objects.user_id; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT(user_id) ON TABLE clonedb.stored_objects TO clonedb_readonly;
+
+
+--
+-- Name: COLUMN stored_objects.id; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT(id) ON TABLE clonedb.stored_objects TO clonedb_readonly;
+
+
+--
+-- Name: COLUMN stored_objects.kind; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT(kind) ON TABLE clonedb.stored_objects TO clonedb_readonly;
+
+
+--
+-- Name: COLUMN stored_objects.size_bytes; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT(size_bytes) ON TABLE clonedb.stored_objects TO clonedb_readonly;
+
+
+--
+-- Name: COLUMN stored_objects.created_at; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT(created_at) ON TABLE clonedb.stored_objects TO clonedb_readonly;
+
+
+--
+-- Name: COLUMN stored_objects.updated_at; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT(updated_at) ON TABLE clonedb.stored_objects TO clonedb_readonly;
+
+
+--
 -- Name: TABLE vector_search_cache; Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -6430,10 +7629,10 @@ GRANT SELECT(user_id) ON TABLE clonedb.vector_search_cache TO clonedb_readonly;
 
 
 --
--- Name: COLUMN vector_search_cache.generation; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+-- Name: COLUMN vector_search_cache.snapshot; Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
-GRANT SELECT(generation) ON TABLE clonedb.vector_search_cache TO clonedb_readonly;
+GRANT SELECT(snapshot) ON TABLE clonedb.vector_search_cache TO clonedb_readonly;
 
 
 --

@@ -66,7 +66,7 @@ CREATE UNLOGGED TABLE clonedb.embedding_cache (
     embedding bytea,
     model text NOT NULL,
     dimensions integer,
-    generation bigint NOT NULL DEFAULT 0,
+    snapshot pg_snapshot NOT NULL DEFAULT pg_current_snapshot(),
     tags text[] NOT NULL DEFAULT '{}',
     hit_count bigint NOT NULL DEFAULT 0,
     expires_at timestamptz NOT NULL,
@@ -103,8 +103,8 @@ COMMENT ON COLUMN clonedb.embedding_cache.embedding IS
 none.';
 COMMENT ON COLUMN clonedb.embedding_cache.model IS 'The model that made it.';
 COMMENT ON COLUMN clonedb.embedding_cache.dimensions IS 'How many numbers it has, 1 to 4,096.';
-COMMENT ON COLUMN clonedb.embedding_cache.generation IS
-'The user''s generation when the making of it began; an older one than the present is not read.';
+COMMENT ON COLUMN clonedb.embedding_cache.snapshot IS
+'What had been committed when its making began: a change that is not in it has made it old.';
 COMMENT ON COLUMN clonedb.embedding_cache.tags IS 'Words that entries are dropped by, at most 100.';
 COMMENT ON COLUMN clonedb.embedding_cache.hit_count IS
 'How often it was used; counted in batches, so a crash loses some.';
@@ -121,7 +121,7 @@ CREATE UNLOGGED TABLE clonedb.vector_search_cache (
     key bytea NOT NULL,
     results jsonb,
     document_ids uuid[] NOT NULL DEFAULT '{}',
-    generation bigint NOT NULL DEFAULT 0,
+    snapshot pg_snapshot NOT NULL DEFAULT pg_current_snapshot(),
     tags text[] NOT NULL DEFAULT '{}',
     hit_count bigint NOT NULL DEFAULT 0,
     expires_at timestamptz NOT NULL,
@@ -150,8 +150,8 @@ COMMENT ON COLUMN clonedb.vector_search_cache.results IS
 'What the search found, JSON of at most 2 MiB as stored. NULL: it is known that there is nothing.';
 COMMENT ON COLUMN clonedb.vector_search_cache.document_ids IS
 'The documents in it, so that a changed one drops it.';
-COMMENT ON COLUMN clonedb.vector_search_cache.generation IS
-'The user''s generation when the making of it began; an older one than the present is not read.';
+COMMENT ON COLUMN clonedb.vector_search_cache.snapshot IS
+'What had been committed when its making began: a change that is not in it has made it old.';
 COMMENT ON COLUMN clonedb.vector_search_cache.tags IS
 'Words that entries are dropped by, at most 100.';
 COMMENT ON COLUMN clonedb.vector_search_cache.hit_count IS
@@ -169,7 +169,7 @@ CREATE UNLOGGED TABLE clonedb.llm_response_cache (
     key bytea NOT NULL,
     response text,
     provider text NOT NULL,
-    generation bigint NOT NULL DEFAULT 0,
+    snapshot pg_snapshot NOT NULL DEFAULT pg_current_snapshot(),
     document_ids uuid[] NOT NULL DEFAULT '{}',
     tags text[] NOT NULL DEFAULT '{}',
     hit_count bigint NOT NULL DEFAULT 0,
@@ -201,8 +201,8 @@ COMMENT ON COLUMN clonedb.llm_response_cache.user_id IS
 COMMENT ON COLUMN clonedb.llm_response_cache.key IS 'SHA-256 of all that determines the value.';
 COMMENT ON COLUMN clonedb.llm_response_cache.response IS 'The answer, at most 1 MiB. NULL: it is known that there is none.';
 COMMENT ON COLUMN clonedb.llm_response_cache.provider IS 'The language model that gave it.';
-COMMENT ON COLUMN clonedb.llm_response_cache.generation IS
-'The user''s generation when the making of it began; an older one than the present is not read.';
+COMMENT ON COLUMN clonedb.llm_response_cache.snapshot IS
+'What had been committed when its making began: a change that is not in it has made it old.';
 COMMENT ON COLUMN clonedb.llm_response_cache.document_ids IS
 'The documents that the answer was made from, so that a changed one drops it.';
 COMMENT ON COLUMN clonedb.llm_response_cache.tags IS
@@ -224,7 +224,7 @@ CREATE UNLOGGED TABLE clonedb.audio_chunk_cache (
     format text,
     duration_ms integer,
     sample_rate integer,
-    generation bigint NOT NULL DEFAULT 0,
+    snapshot pg_snapshot NOT NULL DEFAULT pg_current_snapshot(),
     tags text[] NOT NULL DEFAULT '{}',
     hit_count bigint NOT NULL DEFAULT 0,
     expires_at timestamptz NOT NULL,
@@ -266,8 +266,8 @@ COMMENT ON COLUMN clonedb.audio_chunk_cache.format IS
 'pcm, wav, flac, mp3, aac, ogg, opus or webm.';
 COMMENT ON COLUMN clonedb.audio_chunk_cache.duration_ms IS 'How long it plays, in milliseconds.';
 COMMENT ON COLUMN clonedb.audio_chunk_cache.sample_rate IS 'Samples per second (Hz).';
-COMMENT ON COLUMN clonedb.audio_chunk_cache.generation IS
-'The user''s generation when the making of it began; an older one than the present is not read.';
+COMMENT ON COLUMN clonedb.audio_chunk_cache.snapshot IS
+'What had been committed when its making began: a change that is not in it has made it old.';
 COMMENT ON COLUMN clonedb.audio_chunk_cache.tags IS
 'Words that entries are dropped by, at most 100.';
 COMMENT ON COLUMN clonedb.audio_chunk_cache.hit_count IS
@@ -296,14 +296,14 @@ clonedb.llm_response_cache,
 clonedb.audio_chunk_cache
 TO clonedb_app, clonedb_worker, clonedb_dba;
 
-GRANT SELECT (user_id, generation, hit_count, expires_at, created_at, updated_at)
+GRANT SELECT (user_id, snapshot, hit_count, expires_at, created_at, updated_at)
 ON clonedb.embedding_cache TO clonedb_readonly;
 
-GRANT SELECT (user_id, generation, hit_count, expires_at, created_at, updated_at)
+GRANT SELECT (user_id, snapshot, hit_count, expires_at, created_at, updated_at)
 ON clonedb.vector_search_cache TO clonedb_readonly;
 
-GRANT SELECT (user_id, generation, hit_count, expires_at, created_at, updated_at)
+GRANT SELECT (user_id, snapshot, hit_count, expires_at, created_at, updated_at)
 ON clonedb.llm_response_cache TO clonedb_readonly;
 
-GRANT SELECT (user_id, generation, hit_count, expires_at, created_at, updated_at)
+GRANT SELECT (user_id, snapshot, hit_count, expires_at, created_at, updated_at)
 ON clonedb.audio_chunk_cache TO clonedb_readonly;

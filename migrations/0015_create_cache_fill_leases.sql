@@ -15,14 +15,14 @@ CREATE UNLOGGED TABLE clonedb.cache_fill_leases (
     cache text NOT NULL,
     key bytea NOT NULL,
     holder uuid NOT NULL,
-    generation bigint NOT NULL DEFAULT 0,
+    snapshot pg_snapshot NOT NULL DEFAULT pg_current_snapshot(),
     expires_at timestamptz NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT cache_fill_leases_pkey PRIMARY KEY (user_id, cache, key),
     CONSTRAINT cache_fill_leases_cache_is_known CHECK (
         cache IN (
-            'embedding_cache', 'vector_search_cache', 'llm_response_cache', 'audio_chunk_cache'
+            'embedding', 'vector_search', 'llm_response', 'audio_chunk'
         )
     ),
     CONSTRAINT cache_fill_leases_key_is_a_digest CHECK (octet_length(key) = 32)
@@ -31,12 +31,12 @@ CREATE UNLOGGED TABLE clonedb.cache_fill_leases (
 COMMENT ON TABLE clonedb.cache_fill_leases IS 'Who is filling which missing cache entry.';
 COMMENT ON COLUMN clonedb.cache_fill_leases.user_id IS
 'Whose entry it is; the nil UUID for a shared one.';
-COMMENT ON COLUMN clonedb.cache_fill_leases.cache IS 'The table of the cache.';
+COMMENT ON COLUMN clonedb.cache_fill_leases.cache IS 'The cache.';
 COMMENT ON COLUMN clonedb.cache_fill_leases.key IS 'The key of the missing entry.';
 COMMENT ON COLUMN clonedb.cache_fill_leases.holder IS
 'A random number of the process''s own: only its holder may finish or give up a lease.';
-COMMENT ON COLUMN clonedb.cache_fill_leases.generation IS
-'What the entry will be stored with; an invalidation raises it, so that a slow fill is refused.';
+COMMENT ON COLUMN clonedb.cache_fill_leases.snapshot IS
+'What the entry will be stored with: what had been committed when the lease was taken.';
 COMMENT ON COLUMN clonedb.cache_fill_leases.expires_at IS
 'When another may take over, by the database''s clock.';
 COMMENT ON COLUMN clonedb.cache_fill_leases.created_at IS 'When it was first taken.';
@@ -53,5 +53,5 @@ $protect$;
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON clonedb.cache_fill_leases
 TO clonedb_app, clonedb_worker, clonedb_dba;
-GRANT SELECT (user_id, cache, generation, expires_at, created_at, updated_at)
+GRANT SELECT (user_id, cache, snapshot, expires_at, created_at, updated_at)
 ON clonedb.cache_fill_leases TO clonedb_readonly;

@@ -69,30 +69,38 @@ TO clonedb_app, clonedb_worker, clonedb_readonly, clonedb_backup;
 GRANT INSERT, UPDATE, DELETE ON clonedb.rate_limit_rules TO clonedb_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON clonedb.rate_limit_rules TO clonedb_dba;
 
--- UNLOGGED: after a crash buckets start full. No index but the key, so that taking tokens rewrites
--- the row in its page (HOT); half of each page is left for that.
+-- Domains, whose checks a session keeps: a table's CHECKs are read and planned anew in every statement
+-- that writes it, which here took as long as the writing. And whatever is not set is not checked.
+-- squawk-ignore-file ban-create-domain-with-constraint
+CREATE DOMAIN clonedb.rate_limit_scope AS text
+CONSTRAINT rate_limit_scope_is_known CHECK (
+    value IN ('user', 'endpoint', 'address', 'everybody')
+);
+COMMENT ON DOMAIN clonedb.rate_limit_scope IS 'What has a bucket.';
+
+CREATE DOMAIN clonedb.rate_limit_endpoint AS text
+CONSTRAINT rate_limit_endpoint_is_short CHECK (char_length(value) BETWEEN 1 AND 200);
+COMMENT ON DOMAIN clonedb.rate_limit_endpoint IS 'What is called, or * for anything.';
+
+CREATE DOMAIN clonedb.rate_limit_tokens AS double precision
+CONSTRAINT rate_limit_tokens_is_not_negative CHECK (value >= 0 AND value <= 1000000000);
+COMMENT ON DOMAIN clonedb.rate_limit_tokens IS 'Tokens in a bucket, with fractions.';
+
+CREATE DOMAIN clonedb.rate_limit_count AS bigint
+CONSTRAINT rate_limit_count_is_not_negative CHECK (value >= 0);
+COMMENT ON DOMAIN clonedb.rate_limit_count IS 'A number of requests.';
+
+-- UNLOGGED: after a crash buckets start full, unless clonedb.log_rate_limits has changed it. No
+-- index but the key, so that taking tokens rewrites the row in its page (HOT); half of each page is left
+-- for that. Only the owner's functions write it, and they alone keep user, scope and subject in agreement.
 CREATE UNLOGGED TABLE clonedb.rate_limit_buckets (
     user_id uuid NOT NULL,
-    scope text NOT NULL,
+    scope clonedb.rate_limit_scope NOT NULL,
     subject text NOT NULL,
-    endpoint text NOT NULL,
-    tokens double precision NOT NULL,
+    endpoint clonedb.rate_limit_endpoint NOT NULL,
+    tokens clonedb.rate_limit_tokens NOT NULL,
     refilled_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    CONSTRAINT rate_limit_buckets_pkey PRIMARY KEY (user_id, scope, subject, endpoint),
-    CONSTRAINT rate_limit_buckets_scope_is_known CHECK (
-        scope IN ('user', 'endpoint', 'address', 'everybody')
-    ),
-    CONSTRAINT rate_limit_buckets_subject_is_of_its_scope CHECK (
-        (scope = 'user') = (user_id <> '00000000-0000-0000-0000-000000000000')
-        AND (scope = 'address') = (subject <> '')
-        AND char_length(subject) <= 200
-    ),
-    CONSTRAINT rate_limit_buckets_endpoint_is_short CHECK (
-        char_length(endpoint) BETWEEN 1 AND 200
-    ),
-    CONSTRAINT rate_limit_buckets_tokens_is_not_negative CHECK (
-        tokens >= 0 AND tokens <= 1000000000
-    )
+    CONSTRAINT rate_limit_buckets_pkey PRIMARY KEY (user_id, scope, subject, endpoint)
 ) WITH (fillfactor = 50);
 
 COMMENT ON TABLE clonedb.rate_limit_buckets IS 'How many tokens each subject has left.';
@@ -114,7 +122,8 @@ END
 $protect$;
 
 GRANT SELECT ON clonedb.rate_limit_buckets TO clonedb_app;
-GRANT SELECT, INSERT, UPDATE, DELETE ON clonedb.rate_limit_buckets TO clonedb_worker, clonedb_dba;
+GRANT SELECT, DELETE ON clonedb.rate_limit_buckets TO clonedb_worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON clonedb.rate_limit_buckets TO clonedb_dba;
 -- Not the subject: it may be a person's address.
 GRANT SELECT (user_id, scope, endpoint, tokens, refilled_at) ON clonedb.rate_limit_buckets
 TO clonedb_readonly;
@@ -124,18 +133,15 @@ TO clonedb_readonly;
 -- million times to the log. What has to survive a crash is in daily_usage.
 CREATE UNLOGGED TABLE clonedb.rate_limits (
     user_id uuid NOT NULL,
-    endpoint text NOT NULL,
+    endpoint clonedb.rate_limit_endpoint NOT NULL,
     window_start timestamptz NOT NULL,
-    request_count bigint NOT NULL DEFAULT 0,
-    denied_count bigint NOT NULL DEFAULT 0,
+    request_count clonedb.rate_limit_count NOT NULL DEFAULT 0,
+    denied_count clonedb.rate_limit_count NOT NULL DEFAULT 0,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT rate_limits_pkey PRIMARY KEY (user_id, endpoint, window_start),
     CONSTRAINT rate_limits_user_exists FOREIGN KEY (user_id)
-    REFERENCES clonedb.users (id) ON DELETE CASCADE,
-    CONSTRAINT rate_limits_endpoint_is_short CHECK (char_length(endpoint) BETWEEN 1 AND 200),
-    CONSTRAINT rate_limits_request_count_is_not_negative CHECK (request_count >= 0),
-    CONSTRAINT rate_limits_denied_count_is_not_negative CHECK (denied_count >= 0)
+    REFERENCES clonedb.users (id) ON DELETE CASCADE
 ) WITH (fillfactor = 70);
 
 COMMENT ON TABLE clonedb.rate_limits IS
@@ -160,3 +166,40 @@ $protect$;
 
 GRANT SELECT ON clonedb.rate_limits TO clonedb_app, clonedb_readonly;
 GRANT SELECT, INSERT, UPDATE, DELETE ON clonedb.rate_limits TO clonedb_worker, clonedb_dba;
+
+-- UNLOGGED like the buckets: without the tokens that were taken there is nothing to give back.
+CREATE UNLOGGED TABLE clonedb.rate_limit_receipts (
+    user_id uuid NOT NULL,
+    id uuid NOT NULL,
+    subject text NOT NULL,
+    cost clonedb.rate_limit_tokens NOT NULL,
+    scopes text [] NOT NULL,
+    buckets text [] NOT NULL,
+    taken_at timestamptz NOT NULL,
+    CONSTRAINT rate_limit_receipts_pkey PRIMARY KEY (user_id, id)
+);
+
+COMMENT ON TABLE clonedb.rate_limit_receipts IS
+'Tokens that may be given back, once, within an hour: what a request has taken that asked for it.';
+COMMENT ON COLUMN clonedb.rate_limit_receipts.user_id IS
+'Whose request it was; the nil UUID for somebody not logged in.';
+COMMENT ON COLUMN clonedb.rate_limit_receipts.id IS 'Known to whoever took them.';
+COMMENT ON COLUMN clonedb.rate_limit_receipts.subject IS
+'The address of somebody not logged in, as in the buckets; empty for a user.';
+COMMENT ON COLUMN clonedb.rate_limit_receipts.cost IS 'Tokens taken from each bucket.';
+COMMENT ON COLUMN clonedb.rate_limit_receipts.scopes IS
+'The scopes of the buckets that they were taken from, in the order in which those are locked.';
+COMMENT ON COLUMN clonedb.rate_limit_receipts.buckets IS 'The endpoints of those buckets.';
+COMMENT ON COLUMN clonedb.rate_limit_receipts.taken_at IS 'When they were taken.';
+
+CREATE INDEX rate_limit_receipts_taken ON clonedb.rate_limit_receipts (taken_at);
+COMMENT ON INDEX clonedb.rate_limit_receipts_taken IS 'Receipts by age, to purge them.';
+
+DO $protect$
+BEGIN
+    PERFORM clonedb.protect_user_table('clonedb.rate_limit_receipts');
+END
+$protect$;
+
+GRANT SELECT, DELETE ON clonedb.rate_limit_receipts TO clonedb_worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON clonedb.rate_limit_receipts TO clonedb_dba;

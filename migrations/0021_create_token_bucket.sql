@@ -1,10 +1,10 @@
--- Creates the functions that take tokens and say how many are left.
+-- Creates the functions that take tokens, say how many are left, and give them back.
 -- depends: 0020_create_document_search
 -- why: one call decides over all the rules that concern a request, all or none, exactly, and as a
 --   subject that the app login cannot choose: the user is the context's.
 -- phase: before deploy
 -- locks: none
--- rollback: drops the functions and their type
+-- rollback: drops the functions
 --
 -- Of each scope one rule counts, the one of the endpoint before the one of *, and the one of the
 -- tier before the one of *. So a call touches at most one bucket of each scope, and locks them from
@@ -18,22 +18,6 @@ COMMENT ON COLUMN clonedb.rate_limit_buckets.subject IS
 COMMENT ON COLUMN clonedb.rate_limit_buckets.endpoint IS
 'The endpoint of the rule, so that * is one bucket for all that has no rule of its own; in scope
 endpoint the one that was called.';
-
-CREATE TYPE clonedb.rate_limit_state AS (
-    user_id uuid,
-    scope text,
-    subject text,
-    endpoint text,
-    rule_tier text,
-    rule_endpoint text,
-    capacity double precision,
-    refill_per_second double precision,
-    tokens double precision,
-    refilled_at timestamptz
-);
-
-COMMENT ON TYPE clonedb.rate_limit_state IS
-'A bucket''s key, the rule that it follows, and what it held when.';
 
 CREATE FUNCTION clonedb.tokens_at(
     p_tokens double precision,
@@ -71,155 +55,144 @@ COMMENT ON FUNCTION clonedb.rate_limit_subject(inet) IS
 'Whom an address stands for: itself in IPv4, also where it is mapped into IPv6; in IPv6 its network
 of 64 bits, since a single host has all of those addresses to choose from.';
 
-CREATE FUNCTION clonedb.rate_limit_states(p_user_id uuid, p_endpoint text, p_address inet)
-RETURNS SETOF clonedb.rate_limit_state
+CREATE FUNCTION clonedb.take_tokens(
+    p_endpoint text,
+    p_costs double precision [],
+    p_counts integer [],
+    p_receipts uuid [],
+    p_address inet,
+    OUT granted integer [],
+    OUT scopes text [],
+    OUT endpoints text [],
+    OUT tiers text [],
+    OUT capacities double precision [],
+    OUT refills double precision [],
+    OUT tokens double precision [],
+    OUT aheads double precision [],
+    OUT looked_at timestamptz
+)
 LANGUAGE plpgsql
-STABLE
-ROWS 3
+VOLATILE
+SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
 AS $$
 DECLARE
     v_nobody constant uuid := '00000000-0000-0000-0000-000000000000';
+    v_user_id constant uuid := clonedb.current_user_id();
+    v_order text[] := ARRAY['user', 'endpoint', 'everybody'];
+    v_subject text := '';
     v_tier text;
+    v_state record;
+    v_buckets integer := 0;
+    -- Of each bucket: the rest of its key, and what it held when.
+    v_owners uuid[];
+    v_subjects text[];
+    v_names text[];
+    v_stored double precision[];
+    v_refilled timestamptz[];
+    v_left double precision[];
+    v_least double precision := 'Infinity';
+    v_count double precision;
+    v_taken bigint;
+    v_denied bigint;
+    v_tokens double precision;
+    v_refilled_at timestamptz;
 BEGIN
     IF p_endpoint IS NULL OR p_endpoint = '*' OR char_length(p_endpoint) NOT BETWEEN 1 AND 200 THEN
         RAISE EXCEPTION 'an endpoint has 1 to 200 characters and is not *'
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    IF p_user_id IS NULL AND p_address IS NULL THEN
+    IF cardinality(p_costs) IS DISTINCT FROM cardinality(p_counts)
+        OR cardinality(p_receipts) <> cardinality(p_costs)
+    THEN
+        RAISE EXCEPTION 'each cost has a count, and each receipt a cost'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF v_user_id IS NOT NULL THEN
+        SELECT u.subscription_tier
+        INTO v_tier
+        FROM clonedb.users AS u
+        WHERE u.id = v_user_id
+            AND u.deleted_at IS NULL;
+        IF NOT FOUND THEN
+            RETURN;
+        END IF;
+    ELSIF p_address IS NULL THEN
         RAISE EXCEPTION 'without a user an address is needed'
             USING ERRCODE = 'invalid_parameter_value';
+    ELSE
+        v_order[1] := 'address';
+        v_subject := clonedb.rate_limit_subject(p_address);
     END IF;
 
-    v_tier := (
-        SELECT u.subscription_tier
-        FROM clonedb.users AS u
-        WHERE u.id = p_user_id
-    );
-    RETURN QUERY
-    WITH rule AS (
-        SELECT DISTINCT ON (r.scope)
+    FOR v_state IN
+        SELECT
             r.scope,
-            r.tier,
             r.endpoint,
+            r.tier,
             r.capacity,
-            r.refill_per_second
+            r.refill_per_second,
+            k.user_id,
+            k.subject,
+            k.endpoint AS bucket,
+            b.tokens,
+            b.refilled_at
         FROM clonedb.rate_limit_rules AS r
-        WHERE r.endpoint IN (p_endpoint, '*')
-            AND CASE r.scope
-                WHEN 'user' THEN p_user_id IS NOT NULL AND r.tier IN (v_tier, '*')
-                WHEN 'address' THEN p_user_id IS NULL
-                ELSE true
-            END
+        CROSS JOIN LATERAL (
+            SELECT
+                CASE r.scope WHEN 'user' THEN v_user_id ELSE v_nobody END AS user_id,
+                CASE r.scope WHEN 'address' THEN v_subject ELSE '' END AS subject,
+                CASE r.scope WHEN 'endpoint' THEN p_endpoint ELSE r.endpoint END AS endpoint
+        ) AS k
+        LEFT JOIN clonedb.rate_limit_buckets AS b
+            ON b.user_id = k.user_id
+                AND b.scope = r.scope
+                AND b.subject = k.subject
+                AND b.endpoint = k.endpoint
+        WHERE r.scope = ANY(v_order)
+            AND r.endpoint = ANY(ARRAY[p_endpoint, '*'])
+            AND r.tier = ANY(ARRAY[v_tier, '*'])
         ORDER BY
-            r.scope,
+            array_position(v_order, r.scope),
             r.endpoint = '*',
             r.tier = '*'
-    ),
-    key AS (
-        SELECT
-            CASE rule.scope WHEN 'user' THEN p_user_id ELSE v_nobody END AS user_id,
-            rule.scope,
-            CASE rule.scope
-                WHEN 'address' THEN clonedb.rate_limit_subject(p_address)
-                ELSE ''
-            END AS subject,
-            CASE rule.scope WHEN 'endpoint' THEN p_endpoint ELSE rule.endpoint END AS endpoint,
-            rule.tier AS rule_tier,
-            rule.endpoint AS rule_endpoint,
-            rule.capacity,
-            rule.refill_per_second
-        FROM rule
-    )
-    SELECT
-        key.user_id,
-        key.scope,
-        key.subject,
-        key.endpoint,
-        key.rule_tier,
-        key.rule_endpoint,
-        key.capacity,
-        key.refill_per_second,
-        coalesce(b.tokens, key.capacity),
-        coalesce(b.refilled_at, statement_timestamp())
-    FROM key
-    LEFT JOIN clonedb.rate_limit_buckets AS b
-        ON b.user_id = key.user_id
-            AND b.scope = key.scope
-            AND b.subject = key.subject
-            AND b.endpoint = key.endpoint
-    ORDER BY
-        CASE key.scope
-            WHEN 'endpoint' THEN 2
-            WHEN 'everybody' THEN 3
-            ELSE 1
-        END;
-END
-$$;
+    LOOP
+        CONTINUE WHEN v_state.scope = scopes[v_buckets];
+        v_buckets := v_buckets + 1;
+        scopes[v_buckets] := v_state.scope;
+        endpoints[v_buckets] := v_state.endpoint;
+        tiers[v_buckets] := v_state.tier;
+        capacities[v_buckets] := v_state.capacity;
+        refills[v_buckets] := v_state.refill_per_second;
+        v_owners[v_buckets] := v_state.user_id;
+        v_subjects[v_buckets] := v_state.subject;
+        v_names[v_buckets] := v_state.bucket;
+        v_stored[v_buckets] := v_state.tokens;
+        v_refilled[v_buckets] := v_state.refilled_at;
+        v_least := least(v_least, v_state.capacity);
+    END LOOP;
 
-COMMENT ON FUNCTION clonedb.rate_limit_states(uuid, text, inet) IS
-'The buckets that a request concerns, in the order in which they are locked; one that is not stored
-yet is full. For the functions below: nobody else may name a user here.';
-
-CREATE FUNCTION clonedb.take_tokens(p_endpoint text, p_cost double precision, p_address inet)
-RETURNS TABLE (
-    outcome text,
-    rule_scope text,
-    rule_tier text,
-    rule_endpoint text,
-    capacity double precision,
-    remaining double precision,
-    retry_after double precision,
-    reset_at timestamptz
-)
-LANGUAGE plpgsql
-VOLATILE
-SECURITY DEFINER
-ROWS 1
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    v_user_id constant uuid := clonedb.living_user_id();
-    v_states clonedb.rate_limit_state[];
-    v_tokens double precision;
-    v_refilled_at timestamptz;
-    v_now timestamptz;
-    v_taken bigint;
-BEGIN
-    IF (p_cost > 0 AND p_cost <= 1000000000) IS NOT TRUE THEN
-        RAISE EXCEPTION 'a cost is above 0 and at most 1,000,000,000, not %', p_cost
-            USING ERRCODE = 'invalid_parameter_value';
-    END IF;
-    IF v_user_id IS NULL AND clonedb.current_user_id() IS NOT NULL THEN
-        outcome := 'no_user';
-        RETURN NEXT;
-        RETURN;
-    END IF;
-
-    v_states := ARRAY(
-        SELECT s
-        FROM clonedb.rate_limit_states(v_user_id, p_endpoint, p_address) AS s
-    );
     -- First a look without a lock, so that a denial disturbs nobody; then the locks and the look
     -- that counts.
     FOR v_look IN 1..2 LOOP
         IF v_look = 2 THEN
-            FOR v_number IN 1..cardinality(v_states) LOOP
+            FOR b IN 1..v_buckets LOOP
                 LOOP
                     SELECT
-                        b.tokens,
-                        b.refilled_at
+                        k.tokens,
+                        k.refilled_at
                     INTO v_tokens, v_refilled_at
-                    FROM clonedb.rate_limit_buckets AS b
-                    WHERE b.user_id = v_states[v_number].user_id
-                        AND b.scope = v_states[v_number].scope
-                        AND b.subject = v_states[v_number].subject
-                        AND b.endpoint = v_states[v_number].endpoint
+                    FROM clonedb.rate_limit_buckets AS k
+                    WHERE k.user_id = v_owners[b]
+                        AND k.scope = scopes[b]
+                        AND k.subject = v_subjects[b]
+                        AND k.endpoint = v_names[b]
                     FOR NO KEY UPDATE;
                     EXIT WHEN FOUND;
                     -- Another first call may be in front, or a purge: then there is a row to lock,
                     -- or none to insert beside.
-                    v_tokens := v_states[v_number].capacity;
+                    v_tokens := capacities[b];
                     v_refilled_at := clock_timestamp();
                     INSERT INTO clonedb.rate_limit_buckets (
                         user_id,
@@ -230,108 +203,105 @@ BEGIN
                         refilled_at
                     )
                     VALUES (
-                        v_states[v_number].user_id,
-                        v_states[v_number].scope,
-                        v_states[v_number].subject,
-                        v_states[v_number].endpoint,
+                        v_owners[b],
+                        scopes[b],
+                        v_subjects[b],
+                        v_names[b],
                         v_tokens,
                         v_refilled_at
                     )
                     ON CONFLICT DO NOTHING;
                     EXIT WHEN FOUND;
                 END LOOP;
-                v_states[v_number].tokens := v_tokens;
-                v_states[v_number].refilled_at := v_refilled_at;
+                v_stored[b] := v_tokens;
+                v_refilled[b] := v_refilled_at;
             END LOOP;
         END IF;
 
-        v_now := clock_timestamp();
-        SELECT
-            CASE
-                WHEN s.capacity < p_cost THEN 'too_costly'
-                WHEN here.tokens < p_cost THEN 'denied'
-                ELSE 'admitted'
-            END,
-            s.scope,
-            s.rule_tier,
-            s.rule_endpoint,
-            s.capacity,
-            left_over.tokens,
-            wait.seconds,
-            CASE
-                WHEN left_over.tokens >= s.capacity THEN v_now
-                WHEN s.refill_per_second > 0
-                    -- A century off is never, and further than an interval goes.
-                    AND (s.capacity - left_over.tokens) / s.refill_per_second < 3e9
-                    THEN greatest(v_now, s.refilled_at)
-                    + (s.capacity - left_over.tokens) / s.refill_per_second * interval '1 second'
-            END
-        INTO
-            outcome,
-            rule_scope,
-            rule_tier,
-            rule_endpoint,
-            capacity,
-            remaining,
-            retry_after,
-            reset_at
-        FROM unnest(v_states) AS s
-        CROSS JOIN LATERAL (
-            SELECT clonedb.tokens_at(
-                s.tokens, s.refilled_at, s.capacity, s.refill_per_second, v_now
-            ) AS tokens
-        ) AS here
-        CROSS JOIN LATERAL (
-            SELECT CASE
-                WHEN here.tokens < p_cost THEN here.tokens
-                ELSE here.tokens - p_cost
-            END AS tokens
-        ) AS left_over
-        CROSS JOIN LATERAL (
-            SELECT CASE
-                WHEN here.tokens >= p_cost THEN 0
-                -- Rounded up: who waits so long is not sent away for a fraction.
-                WHEN s.refill_per_second > 0 THEN ceil(1000 * (
-                    greatest(0, extract(EPOCH FROM s.refilled_at - v_now)::double precision)
-                    + (p_cost - here.tokens) / s.refill_per_second
-                )) / 1000
-            END AS seconds
-        ) AS wait
-        ORDER BY
-            s.capacity < p_cost DESC,
-            wait.seconds DESC NULLS FIRST,
-            left_over.tokens ASC
-        LIMIT 1;
-        EXIT WHEN outcome IS DISTINCT FROM 'admitted';
+        looked_at := clock_timestamp();
+        FOR b IN 1..v_buckets LOOP
+            -- One that is not stored yet is full.
+            tokens[b] := coalesce(
+                clonedb.tokens_at(v_stored[b], v_refilled[b], capacities[b], refills[b], looked_at),
+                capacities[b]
+            );
+            aheads[b] := greatest(
+                0, extract(EPOCH FROM v_refilled[b] - looked_at)::double precision
+            );
+        END LOOP;
+        -- The requests one after another, as if each had been a call of its own.
+        v_left := tokens;
+        v_taken := 0;
+        v_denied := 0;
+        FOR i IN 1..cardinality(p_costs) LOOP
+            IF (
+                p_costs[i] > 0 AND p_costs[i] <= 1000000000 AND p_counts[i] BETWEEN 1 AND 1000000
+            ) IS NOT TRUE THEN
+                RAISE EXCEPTION 'a cost is above 0 and at most 1,000,000,000, and there are 1 to '
+                    '1,000,000 of it, not % of %', p_counts[i], p_costs[i]
+                    USING ERRCODE = 'invalid_parameter_value';
+            END IF;
+            v_count := p_counts[i];
+            FOR b IN 1..v_buckets LOOP
+                IF v_left[b] < v_count * p_costs[i] THEN
+                    v_count := floor(v_left[b] / p_costs[i]);
+                END IF;
+            END LOOP;
+            granted[i] := v_count;
+            IF v_count > 0 THEN
+                v_taken := v_taken + v_count;
+                FOR b IN 1..v_buckets LOOP
+                    v_left[b] := greatest(0, v_left[b] - v_count * p_costs[i]);
+                END LOOP;
+            END IF;
+            -- What no full bucket could pay is the caller's mistake and no denial.
+            IF p_costs[i] <= v_least THEN
+                v_denied := v_denied + p_counts[i] - v_count;
+            END IF;
+        END LOOP;
+        EXIT WHEN v_taken = 0 OR v_buckets = 0;
     END LOOP;
 
-    IF outcome IS NULL THEN
-        outcome := 'unlimited';
-        retry_after := 0;
-    ELSIF outcome = 'admitted' THEN
-        UPDATE clonedb.rate_limit_buckets AS b
-        SET
-            tokens = clonedb.tokens_at(
-                b.tokens, b.refilled_at, s.capacity, s.refill_per_second, v_now
-            ) - p_cost,
-            refilled_at = greatest(b.refilled_at, v_now)
-        FROM unnest(v_states) AS s
-        WHERE b.user_id = s.user_id
-            AND b.scope = s.scope
-            AND b.subject = s.subject
-            AND b.endpoint = s.endpoint
-            AND clonedb.tokens_at(
-                b.tokens, b.refilled_at, s.capacity, s.refill_per_second, v_now
-            ) >= p_cost;
-        GET DIAGNOSTICS v_taken = ROW_COUNT;
-        IF v_taken <> cardinality(v_states) THEN
-            RAISE EXCEPTION 'took of % buckets instead of %', v_taken, cardinality(v_states)
-                USING ERRCODE = 'serialization_failure';
+    IF v_taken > 0 THEN
+        FOR b IN 1..v_buckets LOOP
+            UPDATE clonedb.rate_limit_buckets AS k
+            SET
+                tokens = v_left[b],
+                refilled_at = greatest(k.refilled_at, looked_at)
+            WHERE k.user_id = v_owners[b]
+                AND k.scope = scopes[b]
+                AND k.subject = v_subjects[b]
+                AND k.endpoint = v_names[b];
+            IF NOT FOUND THEN
+                RAISE EXCEPTION 'a locked bucket is gone'
+                    USING ERRCODE = 'serialization_failure';
+            END IF;
+        END LOOP;
+        IF v_buckets > 0 AND p_receipts IS NOT NULL THEN
+            INSERT INTO clonedb.rate_limit_receipts (
+                user_id,
+                id,
+                subject,
+                cost,
+                scopes,
+                buckets,
+                taken_at
+            )
+            SELECT
+                coalesce(v_user_id, v_nobody),
+                p_receipts[n],
+                v_subject,
+                p_costs[n],
+                scopes,
+                v_names,
+                looked_at
+            FROM generate_subscripts(p_receipts, 1) AS n
+            WHERE p_receipts[n] IS NOT NULL
+                AND granted[n] > 0;
         END IF;
     END IF;
-
     -- Last, and the user's own row: nobody else waits for it.
-    IF v_user_id IS NOT NULL AND outcome <> 'too_costly' THEN
+    IF v_user_id IS NOT NULL AND (v_taken > 0 OR v_denied > 0) THEN
         INSERT INTO clonedb.rate_limits AS c (
             user_id,
             endpoint,
@@ -342,82 +312,160 @@ BEGIN
         VALUES (
             v_user_id,
             p_endpoint,
-            date_trunc('minute', clock_timestamp(), 'UTC'),
-            (outcome <> 'denied')::integer,
-            (outcome = 'denied')::integer
+            date_trunc('minute', looked_at, 'UTC'),
+            v_taken,
+            v_denied
         )
         ON CONFLICT ON CONSTRAINT rate_limits_pkey DO UPDATE
         SET
             request_count = c.request_count + excluded.request_count,
             denied_count = c.denied_count + excluded.denied_count,
-            updated_at = clock_timestamp();
+            updated_at = excluded.updated_at;
     END IF;
-    RETURN NEXT;
 END
 $$;
 
-COMMENT ON FUNCTION clonedb.take_tokens(text, double precision, inet) IS
-'Takes tokens from every bucket that a request of the context''s user, or without a context of the
-address, concerns: from all or from none. The row says why: admitted (with the rule that has least
-left), denied (with the rule to wait longest for; no bucket is changed or locked), too_costly (a
-capacity is smaller), unlimited (no rule), no_user. retry_after is in seconds, NULL for never;
-reset_at is when the bucket is full. Counts a user''s request by minute. Call it in a transaction of
-its own: buckets stay locked until the end of it.';
+COMMENT ON FUNCTION clonedb.take_tokens(
+    text, double precision [], integer [], uuid [], inet
+) IS
+'Takes tokens for requests of the context''s user, or without a context of an address: one after
+another, each from every bucket that it concerns or from none, so that the answers are those of as
+many calls. p_counts[i] requests of p_costs[i] each; granted says how many of them were admitted, the
+first ones. The other arrays have an element for each rule, in the order in which buckets are locked:
+the rule, what its bucket held at looked_at, before anything was taken, and by how many seconds its
+clock is ahead of that (0, unless the clock went back); they are NULL where no rule concerns the
+requests, and looked_at is NULL for a user who does not exist. A denial changes no bucket and locks
+none. Counts a user''s requests by minute, but for those whose cost is above a capacity. A request
+with a receipt may be given back (refund_tokens). With no costs it takes nothing and says how things
+are. Call it in a transaction of its own: buckets stay locked until the end of it.';
 
-CREATE FUNCTION clonedb.find_tokens(p_endpoint text, p_address inet)
-RETURNS TABLE (
-    rule_scope text,
-    rule_tier text,
-    rule_endpoint text,
-    capacity double precision,
-    refill_per_second double precision,
-    remaining double precision,
-    reset_at timestamptz
-)
+CREATE FUNCTION clonedb.count_denials(p_endpoint text, p_count integer) RETURNS boolean
 LANGUAGE plpgsql
-STABLE
+VOLATILE
 SECURITY DEFINER
-ROWS 3
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_user_id constant uuid := clonedb.living_user_id();
-    v_now constant timestamptz := clock_timestamp();
 BEGIN
-    IF v_user_id IS NULL AND clonedb.current_user_id() IS NOT NULL THEN
-        RETURN;
+    IF (p_count > 0 AND p_endpoint <> '*') IS NOT TRUE THEN
+        RAISE EXCEPTION 'denials of an endpoint are 1 or more, not % of %', p_count, p_endpoint
+            USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    RETURN QUERY
-    SELECT
-        s.scope,
-        s.rule_tier,
-        s.rule_endpoint,
-        s.capacity,
-        s.refill_per_second,
-        here.tokens,
-        CASE
-            WHEN here.tokens >= s.capacity THEN v_now
-            WHEN s.refill_per_second > 0
-                AND (s.capacity - here.tokens) / s.refill_per_second < 3e9
-                THEN greatest(v_now, s.refilled_at)
-                + (s.capacity - here.tokens) / s.refill_per_second * interval '1 second'
-        END
-    FROM clonedb.rate_limit_states(v_user_id, p_endpoint, p_address) AS s
-    CROSS JOIN LATERAL (
-        SELECT clonedb.tokens_at(
-            s.tokens, s.refilled_at, s.capacity, s.refill_per_second, v_now
-        ) AS tokens
-    ) AS here;
+    IF v_user_id IS NULL THEN
+        RETURN false;
+    END IF;
+    INSERT INTO clonedb.rate_limits AS c (user_id, endpoint, window_start, denied_count)
+    VALUES (v_user_id, p_endpoint, date_trunc('minute', clock_timestamp(), 'UTC'), p_count)
+    ON CONFLICT ON CONSTRAINT rate_limits_pkey DO UPDATE
+    SET
+        denied_count = c.denied_count + excluded.denied_count,
+        updated_at = excluded.updated_at;
+    RETURN true;
 END
 $$;
 
-COMMENT ON FUNCTION clonedb.find_tokens(text, inet) IS
-'What take_tokens would find: a row for each rule, from the narrowest scope to the widest. Takes
-nothing and locks nothing.';
+COMMENT ON FUNCTION clonedb.count_denials(text, integer) IS
+'Adds to the denied requests of the context''s user in this minute: those that a process has denied
+by what it remembered. False for a user who does not exist. It gives and takes no token.';
 
+CREATE FUNCTION clonedb.refund_tokens(p_receipt uuid) RETURNS boolean
+LANGUAGE plpgsql
+VOLATILE
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_nobody constant uuid := '00000000-0000-0000-0000-000000000000';
+    v_user_id constant uuid := clonedb.current_user_id();
+    v_receipt record;
+BEGIN
+    DELETE FROM clonedb.rate_limit_receipts AS t
+    WHERE t.user_id = coalesce(v_user_id, v_nobody)
+        AND t.id = p_receipt
+        AND t.taken_at > clock_timestamp() - interval '1 hour'
+    RETURNING
+        t.subject,
+        t.cost,
+        t.scopes,
+        t.buckets
+    INTO v_receipt;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    FOR b IN 1..cardinality(v_receipt.scopes) LOOP
+        -- By the rule that its bucket follows now. A bucket that is gone is full.
+        UPDATE clonedb.rate_limit_buckets AS k
+        SET
+            tokens = least(
+                r.capacity,
+                clonedb.tokens_at(
+                    k.tokens, k.refilled_at, r.capacity, r.refill_per_second, clock_timestamp()
+                ) + v_receipt.cost
+            ),
+            refilled_at = greatest(k.refilled_at, clock_timestamp())
+        FROM (
+            SELECT
+                s.capacity,
+                s.refill_per_second
+            FROM clonedb.rate_limit_rules AS s
+            WHERE s.scope = v_receipt.scopes[b]
+                AND (
+                    s.endpoint = v_receipt.buckets[b]
+                    OR (s.scope = 'endpoint' AND s.endpoint = '*')
+                )
+                AND s.tier IN (
+                    '*',
+                    (
+                        SELECT u.subscription_tier
+                        FROM clonedb.users AS u
+                        WHERE u.id = v_user_id
+                    )
+                )
+            ORDER BY
+                s.endpoint = '*',
+                s.tier = '*'
+            LIMIT 1
+        ) AS r
+        WHERE k.user_id = CASE v_receipt.scopes[b] WHEN 'user' THEN v_user_id ELSE v_nobody END
+            AND k.scope = v_receipt.scopes[b]
+            AND k.subject = CASE v_receipt.scopes[b] WHEN 'address' THEN v_receipt.subject ELSE '' END
+            AND k.endpoint = v_receipt.buckets[b];
+    END LOOP;
+    RETURN true;
+END
+$$;
+
+COMMENT ON FUNCTION clonedb.refund_tokens(uuid) IS
+'Gives back what a request of the context''s user, or without a context of an address, has taken, to
+the buckets that it was taken from and never above their capacity; true if it did. A receipt is
+worth its cost once, and within an hour.';
+
+CREATE FUNCTION clonedb.log_rate_limits(p_logged boolean) RETURNS void
+LANGUAGE plpgsql
+VOLATILE
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '5s'
+AS $$
+BEGIN
+    IF p_logged THEN
+        ALTER TABLE clonedb.rate_limit_buckets SET LOGGED;
+    ELSE
+        ALTER TABLE clonedb.rate_limit_buckets SET UNLOGGED;
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION clonedb.log_rate_limits(boolean) IS
+'Makes the buckets survive a crash, or start full after one. Nobody takes tokens while the table is
+written anew; with logged buckets whoever is admitted waits for the disk.';
+
+GRANT EXECUTE ON FUNCTION clonedb.log_rate_limits(boolean) TO clonedb_migrator, clonedb_dba;
 GRANT EXECUTE ON FUNCTION
-clonedb.take_tokens(text, double precision, inet),
-clonedb.find_tokens(text, inet)
+clonedb.take_tokens(text, double precision [], integer [], uuid [], inet),
+clonedb.count_denials(text, integer),
+clonedb.refund_tokens(uuid)
 TO clonedb_app, clonedb_worker;
 -- The worker's own statements reset and purge buckets.
 GRANT EXECUTE ON FUNCTION

@@ -1,6 +1,9 @@
--- Drops the quotas and the function that uses them; what was used stays.
+-- Drops the quotas, the reservations and the functions that use them; what was used stays.
 
 SET LOCAL ROLE clonedb_owner;
 
+DROP FUNCTION clonedb.settle_conversation(uuid, numeric, integer);
+DROP FUNCTION clonedb.reserve_conversation(uuid, numeric);
+DROP TABLE clonedb.daily_reservations;
 DROP FUNCTION clonedb.use_conversation(numeric, integer);
 DROP TABLE clonedb.daily_quotas;

@@ -52,14 +52,20 @@ WHERE lease.user_id = held.user_id
 
 -- name: take(user_id, cache, key, holder, seconds)$
 -- Takes the lease of a key that nobody holds; no row where somebody does.
--- With it goes the user's present generation: whoever changes the data from now on makes the value
--- old that is being made.
+-- With it goes a snapshot, the data that the value will be made of: a change that is not in it makes
+-- the value old, and its lease anybody's. Whoever is being erased gets none: nothing may be stored
+-- behind their back.
+WITH owner AS (
+    SELECT u.id
+    FROM clonedb.users AS u
+    WHERE u.id = :user_id::uuid
+    FOR KEY SHARE
+)
 INSERT INTO clonedb.cache_fill_leases AS lease (
     user_id,
     cache,
     key,
     holder,
-    generation,
     expires_at
 )
 SELECT
@@ -67,25 +73,21 @@ SELECT
     :cache::text,
     :key::bytea,
     :holder::uuid,
-    coalesce(
-        (
-            SELECT
-                CASE :cache::text
-                    WHEN 'embedding_cache' THEN g.embedding
-                    WHEN 'vector_search_cache' THEN g.vector_search
-                    WHEN 'llm_response_cache' THEN g.llm_response
-                    WHEN 'audio_chunk_cache' THEN g.audio_chunk
-                END
-            FROM clonedb.cache_generations AS g
-            WHERE g.user_id = :user_id::uuid
-        ),
-        0
-    ),
     statement_timestamp() + make_interval(secs => :seconds::double precision)
+WHERE :user_id::uuid = '00000000-0000-0000-0000-000000000000'::uuid
+    OR EXISTS (SELECT FROM owner)
 ON CONFLICT (user_id, cache, key) DO UPDATE SET
     holder = excluded.holder,
-    generation = excluded.generation,
+    snapshot = excluded.snapshot,
     expires_at = excluded.expires_at,
     updated_at = statement_timestamp()
 WHERE lease.expires_at <= statement_timestamp()
+    OR EXISTS (
+        SELECT
+        FROM clonedb.cache_changes AS ch
+        WHERE ch.user_id = lease.user_id
+            AND ch.xid >= pg_snapshot_xmin(lease.snapshot)
+            AND NOT pg_visible_in_snapshot(ch.xid, lease.snapshot)
+            AND lease.cache = ANY(ch.caches)
+    )
 RETURNING true;

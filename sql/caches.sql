@@ -19,25 +19,25 @@ WITH dropped_embedding_cache AS (
     DELETE FROM clonedb.embedding_cache AS c
     WHERE true
         AND c.user_id = :user_id::uuid  -- filter: user
-    RETURNING c.user_id
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(c.user_id, ARRAY['embedding']))
 ),
 dropped_vector_search_cache AS (
     DELETE FROM clonedb.vector_search_cache AS c
     WHERE true
         AND c.user_id = :user_id::uuid  -- filter: user
-    RETURNING c.user_id
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(c.user_id, ARRAY['vector_search']))
 ),
 dropped_llm_response_cache AS (
     DELETE FROM clonedb.llm_response_cache AS c
     WHERE true
         AND c.user_id = :user_id::uuid  -- filter: user
-    RETURNING c.user_id
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(c.user_id, ARRAY['llm_response']))
 ),
 dropped_audio_chunk_cache AS (
     DELETE FROM clonedb.audio_chunk_cache AS c
     WHERE true
         AND c.user_id = :user_id::uuid  -- filter: user
-    RETURNING c.user_id
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(c.user_id, ARRAY['audio_chunk']))
 )
 SELECT
     (SELECT count(*) FROM dropped_embedding_cache) AS embedding,
@@ -54,13 +54,13 @@ WITH dropped_vector_search_cache AS (
     DELETE FROM clonedb.vector_search_cache AS c
     WHERE :document_id::uuid = ANY(c.document_ids)
         AND c.user_id = :user_id::uuid  -- filter: user
-    RETURNING c.user_id
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(c.user_id, ARRAY['vector_search']))
 ),
 dropped_llm_response_cache AS (
     DELETE FROM clonedb.llm_response_cache AS c
     WHERE :document_id::uuid = ANY(c.document_ids)
         AND c.user_id = :user_id::uuid  -- filter: user
-    RETURNING c.user_id
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(c.user_id, ARRAY['llm_response']))
 )
 SELECT
     0::bigint AS embedding,
@@ -77,25 +77,25 @@ WITH dropped_embedding_cache AS (
     DELETE FROM clonedb.embedding_cache AS c
     WHERE :tag::text = ANY(c.tags)
         AND c.user_id = :user_id::uuid  -- filter: user
-    RETURNING c.user_id
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(c.user_id, ARRAY['embedding']))
 ),
 dropped_vector_search_cache AS (
     DELETE FROM clonedb.vector_search_cache AS c
     WHERE :tag::text = ANY(c.tags)
         AND c.user_id = :user_id::uuid  -- filter: user
-    RETURNING c.user_id
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(c.user_id, ARRAY['vector_search']))
 ),
 dropped_llm_response_cache AS (
     DELETE FROM clonedb.llm_response_cache AS c
     WHERE :tag::text = ANY(c.tags)
         AND c.user_id = :user_id::uuid  -- filter: user
-    RETURNING c.user_id
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(c.user_id, ARRAY['llm_response']))
 ),
 dropped_audio_chunk_cache AS (
     DELETE FROM clonedb.audio_chunk_cache AS c
     WHERE :tag::text = ANY(c.tags)
         AND c.user_id = :user_id::uuid  -- filter: user
-    RETURNING c.user_id
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(c.user_id, ARRAY['audio_chunk']))
 )
 SELECT
     (SELECT count(*) FROM dropped_embedding_cache) AS embedding,

@@ -50,6 +50,23 @@ WHERE d.ctid = ANY(
     )
     AND d.day < :before::date;
 
+-- name: purge_reservations(before, limit)!
+-- Deletes reservations of days that are over, the oldest first.
+-- lane: pool
+-- users: all
+DELETE FROM clonedb.daily_reservations AS r
+WHERE r.ctid = ANY(
+        ARRAY(
+            SELECT old.ctid
+            FROM clonedb.daily_reservations AS old
+            WHERE old.day < :before::date
+                AND old.day < (statement_timestamp() AT TIME ZONE 'UTC')::date
+            ORDER BY old.day
+            LIMIT :limit::bigint
+        )
+    )
+    AND r.day < :before::date;
+
 -- name: put_quota(tier, conversation_seconds)^
 -- Stores the quota of a tier, or changes it.
 INSERT INTO clonedb.daily_quotas AS q (tier, conversation_seconds)
@@ -63,6 +80,30 @@ RETURNING
     q.conversation_seconds,
     q.created_at,
     q.updated_at;
+
+-- name: reserve(id, seconds)^
+-- Uses seconds of the context's user's quota of today, to be settled; the same id reserves once.
+-- access: write
+SELECT
+    t.outcome,
+    t.used_day,
+    t.quota,
+    t.used_seconds,
+    t.used_turns,
+    t.reset_at
+FROM clonedb.reserve_conversation(:id::uuid, :seconds::numeric) AS t;
+
+-- name: settle(id, seconds, turns)^
+-- Gives back what of a reservation was not used.
+-- access: write
+SELECT
+    t.outcome,
+    t.used_day,
+    t.quota,
+    t.used_seconds,
+    t.used_turns,
+    t.reset_at
+FROM clonedb.settle_conversation(:id::uuid, :seconds::numeric, :turns::integer) AS t;
 
 -- name: today(user_id)^
 -- What a living user has used today, beside the quota.

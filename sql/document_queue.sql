@@ -283,21 +283,16 @@ changed AS (
     RETURNING d.processed_at
 ),
 dropped_caches AS (
-    INSERT INTO clonedb.cache_generations AS g (
+    INSERT INTO clonedb.cache_changes AS ch (
         user_id,
-        vector_search,
-        llm_response
+        caches
     )
     SELECT DISTINCT
         :user_id::uuid,
-        1,
-        1
+        ARRAY['vector_search', 'llm_response']
     FROM changed
-    ON CONFLICT (user_id) DO UPDATE SET
-        vector_search = g.vector_search + 1,
-        llm_response = g.llm_response + 1,
-        updated_at = statement_timestamp()
-    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(g.user_id, 'vl'))
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
 )
 SELECT
     coalesce(verdict.outcome, 'deleted') AS outcome,

@@ -82,21 +82,16 @@ WITH changed AS (
         coalesce(d.text_content = :text_content::text, :text_content::text IS NULL) AS same_text
 ),
 dropped_caches AS (
-    INSERT INTO clonedb.cache_generations AS g (
+    INSERT INTO clonedb.cache_changes AS ch (
         user_id,
-        vector_search,
-        llm_response
+        caches
     )
     SELECT DISTINCT
         :user_id::uuid,
-        1,
-        1
+        ARRAY['vector_search', 'llm_response']
     FROM changed
-    ON CONFLICT (user_id) DO UPDATE SET
-        vector_search = g.vector_search + 1,
-        llm_response = g.llm_response + 1,
-        updated_at = statement_timestamp()
-    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(g.user_id, 'vl'))
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
 )
 SELECT
     changed.id,
@@ -221,21 +216,16 @@ stored AS (
         d.text_content
 ),
 dropped_caches AS (
-    INSERT INTO clonedb.cache_generations AS g (
+    INSERT INTO clonedb.cache_changes AS ch (
         user_id,
-        vector_search,
-        llm_response
+        caches
     )
     SELECT DISTINCT
         :user_id::uuid,
-        1,
-        1
+        ARRAY['vector_search', 'llm_response']
     FROM stored
-    ON CONFLICT (user_id) DO UPDATE SET
-        vector_search = g.vector_search + 1,
-        llm_response = g.llm_response + 1,
-        updated_at = statement_timestamp()
-    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(g.user_id, 'vl'))
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
 )
 SELECT
     stored.id,
@@ -279,21 +269,16 @@ WITH changed AS (
     RETURNING d.deleted_at
 ),
 dropped_caches AS (
-    INSERT INTO clonedb.cache_generations AS g (
+    INSERT INTO clonedb.cache_changes AS ch (
         user_id,
-        vector_search,
-        llm_response
+        caches
     )
     SELECT DISTINCT
         :user_id::uuid,
-        1,
-        1
+        ARRAY['vector_search', 'llm_response']
     FROM changed
-    ON CONFLICT (user_id) DO UPDATE SET
-        vector_search = g.vector_search + 1,
-        llm_response = g.llm_response + 1,
-        updated_at = statement_timestamp()
-    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(g.user_id, 'vl'))
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
 )
 SELECT changed.deleted_at
 FROM changed;
@@ -440,21 +425,16 @@ WITH changed AS (
     RETURNING d.id
 ),
 dropped_caches AS (
-    INSERT INTO clonedb.cache_generations AS g (
+    INSERT INTO clonedb.cache_changes AS ch (
         user_id,
-        vector_search,
-        llm_response
+        caches
     )
     SELECT DISTINCT
         :user_id::uuid,
-        1,
-        1
+        ARRAY['vector_search', 'llm_response']
     FROM changed
-    ON CONFLICT (user_id) DO UPDATE SET
-        vector_search = g.vector_search + 1,
-        llm_response = g.llm_response + 1,
-        updated_at = statement_timestamp()
-    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(g.user_id, 'vl'))
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
 )
 SELECT changed.id
 FROM changed;
@@ -502,21 +482,16 @@ changed AS (
         d.deleted_at
 ),
 dropped_caches AS (
-    INSERT INTO clonedb.cache_generations AS g (
+    INSERT INTO clonedb.cache_changes AS ch (
         user_id,
-        vector_search,
-        llm_response
+        caches
     )
     SELECT DISTINCT
         :user_id::uuid,
-        1,
-        1
+        ARRAY['vector_search', 'llm_response']
     FROM changed
-    ON CONFLICT (user_id) DO UPDATE SET
-        vector_search = g.vector_search + 1,
-        llm_response = g.llm_response + 1,
-        updated_at = statement_timestamp()
-    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(g.user_id, 'vl'))
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
 )
 SELECT
     changed.id,
@@ -638,21 +613,16 @@ WITH changed AS (
         d.deleted_at
 ),
 dropped_caches AS (
-    INSERT INTO clonedb.cache_generations AS g (
+    INSERT INTO clonedb.cache_changes AS ch (
         user_id,
-        vector_search,
-        llm_response
+        caches
     )
     SELECT DISTINCT
         :user_id::uuid,
-        1,
-        1
+        ARRAY['vector_search', 'llm_response']
     FROM changed
-    ON CONFLICT (user_id) DO UPDATE SET
-        vector_search = g.vector_search + 1,
-        llm_response = g.llm_response + 1,
-        updated_at = statement_timestamp()
-    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(g.user_id, 'vl'))
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
 )
 SELECT
     changed.id,
@@ -717,21 +687,16 @@ WITH changed AS (
         d.deleted_at
 ),
 dropped_caches AS (
-    INSERT INTO clonedb.cache_generations AS g (
+    INSERT INTO clonedb.cache_changes AS ch (
         user_id,
-        vector_search,
-        llm_response
+        caches
     )
     SELECT DISTINCT
         :user_id::uuid,
-        1,
-        1
+        ARRAY['vector_search', 'llm_response']
     FROM changed
-    ON CONFLICT (user_id) DO UPDATE SET
-        vector_search = g.vector_search + 1,
-        llm_response = g.llm_response + 1,
-        updated_at = statement_timestamp()
-    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(g.user_id, 'vl'))
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
 )
 SELECT
     changed.id,
@@ -872,21 +837,16 @@ WITH changed AS (
         d.deleted_at
 ),
 dropped_caches AS (
-    INSERT INTO clonedb.cache_generations AS g (
+    INSERT INTO clonedb.cache_changes AS ch (
         user_id,
-        vector_search,
-        llm_response
+        caches
     )
     SELECT DISTINCT
         :user_id::uuid,
-        1,
-        1
+        ARRAY['vector_search', 'llm_response']
     FROM changed
-    ON CONFLICT (user_id) DO UPDATE SET
-        vector_search = g.vector_search + 1,
-        llm_response = g.llm_response + 1,
-        updated_at = statement_timestamp()
-    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(g.user_id, 'vl'))
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
 )
 SELECT
     changed.id,
@@ -978,21 +938,16 @@ changed AS (
         d.deleted_at
 ),
 dropped_caches AS (
-    INSERT INTO clonedb.cache_generations AS g (
+    INSERT INTO clonedb.cache_changes AS ch (
         user_id,
-        vector_search,
-        llm_response
+        caches
     )
     SELECT DISTINCT
         :user_id::uuid,
-        1,
-        1
+        ARRAY['vector_search', 'llm_response']
     FROM changed
-    ON CONFLICT (user_id) DO UPDATE SET
-        vector_search = g.vector_search + 1,
-        llm_response = g.llm_response + 1,
-        updated_at = statement_timestamp()
-    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(g.user_id, 'vl'))
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
 )
 SELECT
     changed.id,

@@ -3,6 +3,11 @@
 -- Functions of the owner take tokens, since the app login may not write a bucket, and take the user
 -- from the context, so that nobody spends for another.
 
+-- name: count_denials(endpoint, count)^
+-- Counts requests of the context's user that were denied without asking; whether the user lives.
+-- access: write
+SELECT clonedb.count_denials(:endpoint::text, :count::integer) AS counted;
+
 -- name: find_many(user_id, endpoint, window_from, window_before, after_window_start, after_endpoint, limit)
 -- One page of a user's counts by minute and endpoint.
 SELECT
@@ -28,6 +33,20 @@ WHERE c.user_id = :user_id::uuid
 ORDER BY c.window_start DESC, c.endpoint DESC  -- order: newest
 ORDER BY c.window_start ASC, c.endpoint ASC  -- order: oldest
 LIMIT :limit::bigint;
+
+-- name: look(endpoint, address)^
+-- What take would find: for no requests it takes nothing, locks nothing and counts nothing.
+SELECT
+    t.granted,
+    t.scopes,
+    t.endpoints,
+    t.tiers,
+    t.capacities,
+    t.refills,
+    t.tokens,
+    t.aheads,
+    t.looked_at
+FROM clonedb.take_tokens(:endpoint::text, '{}', '{}', NULL, :address::inet) AS t;
 
 -- name: purge_buckets(idle_seconds, limit)!
 -- Deletes buckets that nobody has taken from for a while and that are full again.
@@ -72,6 +91,22 @@ WHERE b.user_id = full_bucket.user_id
     AND b.tokens = full_bucket.tokens
     AND b.refilled_at = full_bucket.refilled_at;
 
+-- name: purge_receipts(limit)!
+-- Deletes receipts that are too old to be given back, the oldest first.
+-- lane: pool
+-- users: all
+DELETE FROM clonedb.rate_limit_receipts AS t
+WHERE t.ctid = ANY(
+        ARRAY(
+            SELECT old.ctid
+            FROM clonedb.rate_limit_receipts AS old
+            WHERE old.taken_at < statement_timestamp() - interval '1 hour'
+            ORDER BY old.taken_at
+            LIMIT :limit::bigint
+        )
+    )
+    AND t.taken_at < statement_timestamp() - interval '1 hour';
+
 -- name: purge_windows(before, limit)!
 -- Deletes counts of minutes that are over, the oldest first.
 -- lane: pool
@@ -87,6 +122,11 @@ WHERE c.ctid = ANY(
         )
     )
     AND c.window_start < :before::timestamptz;
+
+-- name: refund(receipt)^
+-- Gives back what a request of the context's user, or of an address, has taken: once.
+-- access: write
+SELECT clonedb.refund_tokens(:receipt::uuid) AS refunded;
 
 -- name: reset(user_id, endpoint)!
 -- Fills a user's own buckets, by deleting them.
@@ -122,28 +162,23 @@ ORDER BY
     request_count DESC,
     c.endpoint ASC;
 
--- name: status(endpoint, address)
--- What is left under each rule that a request concerns, from the narrowest scope to the widest.
-SELECT
-    f.rule_scope,
-    f.rule_endpoint,
-    f.rule_tier,
-    f.capacity,
-    f.refill_per_second,
-    f.remaining,
-    f.reset_at
-FROM clonedb.find_tokens(:endpoint::text, :address::inet) AS f;
-
--- name: take(endpoint, cost, address)^
--- Takes tokens from every bucket that a request concerns, or from none.
+-- name: take(endpoint, costs, counts, receipts, address)^
+-- Takes tokens for requests one after another, each from every bucket that it concerns or from none.
 -- access: write
 SELECT
-    t.outcome,
-    t.rule_scope,
-    t.rule_endpoint,
-    t.rule_tier,
-    t.capacity,
-    t.remaining,
-    t.retry_after,
-    t.reset_at
-FROM clonedb.take_tokens(:endpoint::text, :cost::float8, :address::inet) AS t;
+    t.granted,
+    t.scopes,
+    t.endpoints,
+    t.tiers,
+    t.capacities,
+    t.refills,
+    t.tokens,
+    t.aheads,
+    t.looked_at
+FROM clonedb.take_tokens(
+    :endpoint::text,
+    :costs::float8[],
+    :counts::integer[],
+    :receipts::uuid[],
+    :address::inet
+) AS t;

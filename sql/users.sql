@@ -239,27 +239,16 @@ dropped_audio_chunk_cache AS (
     RETURNING cached.user_id
 ),
 dropped_caches AS (
-    INSERT INTO clonedb.cache_generations AS g (
+    INSERT INTO clonedb.cache_changes AS ch (
         user_id,
-        embedding,
-        vector_search,
-        llm_response,
-        audio_chunk
+        caches
     )
     SELECT DISTINCT
         :id::uuid,
-        1,
-        1,
-        1,
-        1
+        ARRAY['embedding', 'vector_search', 'llm_response', 'audio_chunk']
     FROM deleted
-    ON CONFLICT (user_id) DO UPDATE SET
-        embedding = g.embedding + 1,
-        vector_search = g.vector_search + 1,
-        llm_response = g.llm_response + 1,
-        audio_chunk = g.audio_chunk + 1,
-        updated_at = statement_timestamp()
-    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(g.user_id, 'evla'))
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
 )
 SELECT deleted.deleted_at
 FROM deleted;
@@ -383,6 +372,7 @@ LIMIT :limit::bigint;
 -- Sessions go in the same statement, since their references to models would refuse the cascade.
 -- Entries of the audit log stay, naming nobody any more, and lose their details. Buckets hold
 -- nothing but a number of tokens, and go when they have been idle.
+-- What lies in the object store is deleted afterwards: the keys, which name nobody, wait in the outbox.
 WITH removed AS (
     DELETE FROM clonedb.users AS u
     WHERE u.id = :id::uuid
@@ -433,21 +423,53 @@ dropped_cache_fill_leases AS (
     WHERE lease.user_id = removed.id
     RETURNING lease.user_id
 ),
-dropped_cache_generations AS (
-    DELETE FROM clonedb.cache_generations AS generation
+dropped_cache_changes AS (
+    DELETE FROM clonedb.cache_changes AS ch
     USING removed
-    WHERE generation.user_id = removed.id
-    RETURNING generation.user_id
+    WHERE ch.user_id = removed.id
+    RETURNING ch.user_id
 ),
 erased_audit_details AS (
     DELETE FROM clonedb.audit_subjects AS details
     USING removed
     WHERE details.user_id = removed.id
     RETURNING details.id
+),
+removed_stored_objects AS (
+    DELETE FROM clonedb.stored_objects AS owned
+    USING removed
+    WHERE owned.user_id = removed.id
+    RETURNING owned.object_key
+),
+removed_object_uploads AS (
+    DELETE FROM clonedb.object_uploads AS owned
+    USING removed
+    WHERE owned.user_id = removed.id
+    RETURNING
+        owned.object_key,
+        owned.expires_at
+),
+left_in_the_store AS (
+    INSERT INTO clonedb.object_deletions (object_key, due_at)
+    SELECT
+        removed_stored_objects.object_key,
+        statement_timestamp()
+    FROM removed_stored_objects
+    UNION ALL
+    -- Whoever uploads may still be at it: later what it has written is whole, and found.
+    SELECT
+        removed_object_uploads.object_key,
+        removed_object_uploads.expires_at
+    FROM removed_object_uploads
 )
 SELECT removed.id
 FROM removed
-CROSS JOIN LATERAL pg_notify('clonedb_caches', clonedb.cache_notice(removed.id, 'evla'));
+CROSS JOIN LATERAL pg_notify(
+    'clonedb_caches',
+    clonedb.cache_notice(
+        removed.id, ARRAY['embedding', 'vector_search', 'llm_response', 'audio_chunk']
+    )
+);
 
 -- name: merge_settings(user_id, id, settings, removed)^
 -- Sets and removes top-level keys of a living user's settings, leaving the others.
@@ -539,26 +561,17 @@ restored_knowledge_documents AS (
         AND owned.deleted_at = locked.deleted_at
     RETURNING owned.id
 ),
--- The worker login may have cached meanwhile, from what was hidden.
 dropped_caches AS (
-    INSERT INTO clonedb.cache_generations AS g (
+    INSERT INTO clonedb.cache_changes AS ch (
         user_id,
-        vector_search,
-        llm_response,
-        audio_chunk
+        caches
     )
-    SELECT
-        restored.id,
-        1,
-        1,
-        1
+    SELECT DISTINCT
+        :id::uuid,
+        ARRAY['embedding', 'vector_search', 'llm_response', 'audio_chunk']
     FROM restored
-    ON CONFLICT (user_id) DO UPDATE SET
-        vector_search = g.vector_search + 1,
-        llm_response = g.llm_response + 1,
-        audio_chunk = g.audio_chunk + 1,
-        updated_at = statement_timestamp()
-    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(g.user_id, 'vla'))
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
 )
 SELECT
     restored.id,

@@ -8,27 +8,30 @@
 DELETE FROM clonedb.vector_search_cache AS c
 WHERE c.user_id = :user_id::uuid
     AND c.key = :key::bytea
-RETURNING true;
+RETURNING
+    true,
+    pg_notify('clonedb_caches', clonedb.cache_notice(c.user_id, ARRAY['vector_search']));
 
 -- name: fill(user_id, key, results, document_ids, tags, ttl, holder)$
 -- Stores what the holder of the key's lease has made, and gives the lease up.
--- Nothing is stored without the lease, which whoever drops the entry takes away, nor of an older
--- generation than the present one: the value is older than a change. A value of NULL says that it
--- is known that there is none.
+-- Nothing is stored without the lease, which whoever drops or puts the entry takes away, nor where
+-- the data have changed since it was taken. A value of NULL says that it is known that there is none.
 WITH released AS (
     DELETE FROM clonedb.cache_fill_leases AS lease
     WHERE lease.user_id = :user_id::uuid
-        AND lease.cache = 'vector_search_cache'
+        AND lease.cache = 'vector_search'
         AND lease.key = :key::bytea
         AND lease.holder = :holder::uuid
-    RETURNING lease.generation
+    RETURNING
+        lease.user_id,
+        lease.snapshot
 )
 INSERT INTO clonedb.vector_search_cache AS c (
     user_id,
     key,
     results,
     document_ids,
-    generation,
+    snapshot,
     tags,
     expires_at
 )
@@ -37,20 +40,30 @@ SELECT
     :key::bytea,
     :results::jsonb,
     :document_ids::uuid[],
-    released.generation,
+    released.snapshot,
     :tags::text[],
     statement_timestamp() + :ttl::interval
 FROM released
-WHERE NOT EXISTS (
-    SELECT
-    FROM clonedb.cache_generations AS g
-    WHERE g.user_id = :user_id::uuid
-        AND g.vector_search <> released.generation
-)
+WHERE (
+        :user_id::uuid = '00000000-0000-0000-0000-000000000000'::uuid
+        OR EXISTS (
+            SELECT
+            FROM clonedb.users AS u
+            WHERE u.id = :user_id::uuid
+        )
+    )
+    AND NOT EXISTS (
+        SELECT
+        FROM clonedb.cache_changes AS ch
+        WHERE ch.user_id = released.user_id
+            AND ch.xid >= pg_snapshot_xmin(released.snapshot)
+            AND NOT pg_visible_in_snapshot(ch.xid, released.snapshot)
+            AND 'vector_search' = ANY(ch.caches)
+    )
 ON CONFLICT (user_id, key) DO UPDATE SET
     results = excluded.results,
     document_ids = excluded.document_ids,
-    generation = excluded.generation,
+    snapshot = excluded.snapshot,
     tags = excluded.tags,
     expires_at = excluded.expires_at,
     updated_at = statement_timestamp()
@@ -58,8 +71,8 @@ RETURNING true;
 
 -- name: get(user_id, key)^
 -- The fresh entry of a key: the user's own, else the shared one.
--- One that has expired, or is of an older generation, is a miss, and stays for a renewal or the
--- purge.
+-- One that has expired, or was begun before a change of the data, is a miss, and stays for a renewal
+-- or the purge.
 SELECT
     c.key,
     c.tags,
@@ -76,9 +89,11 @@ WHERE c.user_id = ANY(ARRAY[:user_id::uuid, '00000000-0000-0000-0000-00000000000
     AND c.results IS NOT NULL
     AND NOT EXISTS (
         SELECT
-        FROM clonedb.cache_generations AS g
-        WHERE g.user_id = c.user_id
-            AND g.vector_search <> c.generation
+        FROM clonedb.cache_changes AS ch
+        WHERE ch.user_id = c.user_id
+            AND ch.xid >= pg_snapshot_xmin(c.snapshot)
+            AND NOT pg_visible_in_snapshot(ch.xid, c.snapshot)
+            AND 'vector_search' = ANY(ch.caches)
     )
 ORDER BY c.user_id DESC
 LIMIT 1;
@@ -97,9 +112,11 @@ WHERE c.user_id = :user_id::uuid
     AND c.expires_at > statement_timestamp()
     AND NOT EXISTS (
         SELECT
-        FROM clonedb.cache_generations AS g
-        WHERE g.user_id = c.user_id
-            AND g.vector_search <> c.generation
+        FROM clonedb.cache_changes AS ch
+        WHERE ch.user_id = c.user_id
+            AND ch.xid >= pg_snapshot_xmin(c.snapshot)
+            AND NOT pg_visible_in_snapshot(ch.xid, c.snapshot)
+            AND 'vector_search' = ANY(ch.caches)
     )
 ORDER BY
     c.hit_count DESC,
@@ -114,7 +131,8 @@ LIMIT :limit::bigint;
 -- plan: scan vector_search_cache
 DELETE FROM clonedb.vector_search_cache AS c
 WHERE true
-    AND c.user_id = :user_id::uuid;  -- filter: user
+    AND c.user_id = :user_id::uuid  -- filter: user
+RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(c.user_id, ARRAY['vector_search']));
 
 -- name: invalidate_by_document(user_id, document_id)!
 -- Drops the entries that a document is part of.
@@ -125,7 +143,8 @@ WHERE true
 -- plan: scan vector_search_cache
 DELETE FROM clonedb.vector_search_cache AS c
 WHERE :document_id::uuid = ANY(c.document_ids)
-    AND c.user_id = :user_id::uuid;  -- filter: user
+    AND c.user_id = :user_id::uuid  -- filter: user
+RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(c.user_id, ARRAY['vector_search']));
 
 -- name: invalidate_by_tag(user_id, tag)!
 -- Drops the entries that bear a tag.
@@ -134,10 +153,12 @@ WHERE :document_id::uuid = ANY(c.document_ids)
 -- plan: scan vector_search_cache
 DELETE FROM clonedb.vector_search_cache AS c
 WHERE :tag::text = ANY(c.tags)
-    AND c.user_id = :user_id::uuid;  -- filter: user
+    AND c.user_id = :user_id::uuid  -- filter: user
+RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(c.user_id, ARRAY['vector_search']));
 
 -- name: look(user_id, key, stale)^
--- The entry of a key for the tiers together: what `get` finds, and one that expired a moment ago.
+-- The entry of a key for the tiers together: what `get` finds, and with_stale one that expired a
+-- moment ago. Without that, the order is the one of the key (17 and newer), and no value is sorted.
 -- How long it stays fresh is in seconds of the database's clock; below 0 it has expired.
 -- plan: index vector_search_cache_pkey
 -- rows <= 2
@@ -149,55 +170,65 @@ SELECT
 FROM clonedb.vector_search_cache AS c
 WHERE c.user_id = ANY(ARRAY[:user_id::uuid, '00000000-0000-0000-0000-000000000000'::uuid])
     AND c.key = :key::bytea
-    AND c.expires_at > statement_timestamp() - :stale::interval
+    AND c.expires_at > statement_timestamp()  -- unless: with_stale
+    AND c.expires_at > statement_timestamp() - :stale::interval  -- when: with_stale
     AND NOT EXISTS (
         SELECT
-        FROM clonedb.cache_generations AS g
-        WHERE g.user_id = c.user_id
-            AND g.vector_search <> c.generation
+        FROM clonedb.cache_changes AS ch
+        WHERE ch.user_id = c.user_id
+            AND ch.xid >= pg_snapshot_xmin(c.snapshot)
+            AND NOT pg_visible_in_snapshot(ch.xid, c.snapshot)
+            AND 'vector_search' = ANY(ch.caches)
     )
 ORDER BY
-    c.expires_at > statement_timestamp() DESC,
+    c.expires_at > statement_timestamp() DESC,  -- when: with_stale
     c.user_id DESC
 LIMIT 1;
 
--- name: purge_expired(user_id, limit)!
--- Drops one batch of expired entries, the longest expired first.
+-- name: purge_expired(user_id, limit, since)^
+-- Drops one batch of expired entries, the longest expired first, and says when the last has expired.
 -- Locked rows are skipped: whoever renews an entry never waits for more than a batch, and no two
--- can wait for each other. The expiry is checked again on the row that is deleted.
+-- can wait for each other. The expiry is checked again on the row that is deleted. `since` is where
+-- the batch before has ended: the index keeps what was dropped until the next vacuum, and the
+-- thousandth batch would pass by all of it.
 -- lane: pool
 -- users: all
-DELETE FROM clonedb.vector_search_cache AS c
-WHERE c.ctid = ANY(ARRAY(
-        SELECT expired.ctid
-        FROM clonedb.vector_search_cache AS expired
-        WHERE expired.expires_at <= statement_timestamp()
-            AND expired.user_id = :user_id::uuid  -- filter: user
-        ORDER BY expired.expires_at ASC
-        LIMIT :limit::bigint
-        FOR UPDATE SKIP LOCKED
-    ))
-    AND c.expires_at <= statement_timestamp();
+WITH dropped AS (
+    DELETE FROM clonedb.vector_search_cache AS c
+    WHERE c.ctid = ANY(ARRAY(
+            SELECT expired.ctid
+            FROM clonedb.vector_search_cache AS expired
+            WHERE expired.expires_at <= statement_timestamp()
+                AND expired.expires_at >= :since::timestamptz  -- filter: since
+                AND expired.user_id = :user_id::uuid  -- filter: user
+            ORDER BY expired.expires_at ASC
+            LIMIT :limit::bigint
+            FOR UPDATE SKIP LOCKED
+        ))
+        AND c.expires_at <= statement_timestamp()
+    RETURNING c.expires_at
+)
+SELECT
+    count(*) AS entries,
+    max(dropped.expires_at) AS last_expired_at
+FROM dropped;
 
 -- name: put(user_id, key, results, document_ids, tags, ttl)$
 -- Stores or renews one entry; writes nothing where it has the same value and half its time left.
--- One row for each key whoever else stores it: the last to store decides.
-WITH present AS (
-    SELECT coalesce(
-        (
-            SELECT g.vector_search
-            FROM clonedb.cache_generations AS g
-            WHERE g.user_id = :user_id::uuid
-        ),
-        0
-    ) AS generation
+-- One row for each key whoever else stores it: the last to store decides, and a fill that began
+-- before loses its lease.
+WITH revoked AS (
+    DELETE FROM clonedb.cache_fill_leases AS lease
+    WHERE lease.user_id = :user_id::uuid
+        AND lease.cache = 'vector_search'
+        AND lease.key = :key::bytea
+    RETURNING lease.key
 )
 INSERT INTO clonedb.vector_search_cache AS c (
     user_id,
     key,
     results,
     document_ids,
-    generation,
     tags,
     expires_at
 )
@@ -206,25 +237,30 @@ SELECT
     :key::bytea,
     :results::jsonb,
     :document_ids::uuid[],
-    present.generation,
     :tags::text[],
     statement_timestamp() + :ttl::interval
-FROM present
 WHERE NOT EXISTS (
     SELECT
     FROM clonedb.vector_search_cache AS known
     WHERE known.user_id = :user_id::uuid
         AND known.key = :key::bytea
         AND known.expires_at > statement_timestamp() + :ttl::interval / 2
-        AND known.generation = present.generation
         AND known.tags = :tags::text[]
         AND known.results = :results::jsonb
         AND known.document_ids = :document_ids::uuid[]
+        AND NOT EXISTS (
+            SELECT
+            FROM clonedb.cache_changes AS ch
+            WHERE ch.user_id = known.user_id
+                AND ch.xid >= pg_snapshot_xmin(known.snapshot)
+                AND NOT pg_visible_in_snapshot(ch.xid, known.snapshot)
+                AND 'vector_search' = ANY(ch.caches)
+        )
 )
 ON CONFLICT (user_id, key) DO UPDATE SET
     results = excluded.results,
     document_ids = excluded.document_ids,
-    generation = excluded.generation,
+    snapshot = excluded.snapshot,
     tags = excluded.tags,
     expires_at = excluded.expires_at,
     updated_at = statement_timestamp()

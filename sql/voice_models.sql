@@ -67,18 +67,16 @@ activated AS (
         v.updated_at
 ),
 dropped_caches AS (
-    INSERT INTO clonedb.cache_generations AS g (
+    INSERT INTO clonedb.cache_changes AS ch (
         user_id,
-        audio_chunk
+        caches
     )
     SELECT DISTINCT
         :user_id::uuid,
-        1
+        ARRAY['audio_chunk']
     FROM activated
-    ON CONFLICT (user_id) DO UPDATE SET
-        audio_chunk = g.audio_chunk + 1,
-        updated_at = statement_timestamp()
-    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(g.user_id, 'a'))
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
 )
 SELECT
     wanted.id,
@@ -202,18 +200,16 @@ WITH changed AS (
     RETURNING v.id
 ),
 dropped_caches AS (
-    INSERT INTO clonedb.cache_generations AS g (
+    INSERT INTO clonedb.cache_changes AS ch (
         user_id,
-        audio_chunk
+        caches
     )
     SELECT DISTINCT
         :user_id::uuid,
-        1
+        ARRAY['audio_chunk']
     FROM changed
-    ON CONFLICT (user_id) DO UPDATE SET
-        audio_chunk = g.audio_chunk + 1,
-        updated_at = statement_timestamp()
-    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(g.user_id, 'a'))
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
 )
 SELECT changed.id
 FROM changed;
@@ -233,18 +229,16 @@ WITH changed AS (
     RETURNING v.deleted_at
 ),
 dropped_caches AS (
-    INSERT INTO clonedb.cache_generations AS g (
+    INSERT INTO clonedb.cache_changes AS ch (
         user_id,
-        audio_chunk
+        caches
     )
     SELECT DISTINCT
         :user_id::uuid,
-        1
+        ARRAY['audio_chunk']
     FROM changed
-    ON CONFLICT (user_id) DO UPDATE SET
-        audio_chunk = g.audio_chunk + 1,
-        updated_at = statement_timestamp()
-    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(g.user_id, 'a'))
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
 )
 SELECT changed.deleted_at
 FROM changed;
@@ -376,18 +370,16 @@ changed AS (
     RETURNING v.id
 ),
 dropped_caches AS (
-    INSERT INTO clonedb.cache_generations AS g (
+    INSERT INTO clonedb.cache_changes AS ch (
         user_id,
-        audio_chunk
+        caches
     )
     SELECT DISTINCT
         :user_id::uuid,
-        1
+        ARRAY['audio_chunk']
     FROM changed
-    ON CONFLICT (user_id) DO UPDATE SET
-        audio_chunk = g.audio_chunk + 1,
-        updated_at = statement_timestamp()
-    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(g.user_id, 'a'))
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
 )
 SELECT changed.id
 FROM changed;
@@ -468,18 +460,16 @@ WITH changed AS (
         v.deleted_at
 ),
 dropped_caches AS (
-    INSERT INTO clonedb.cache_generations AS g (
+    INSERT INTO clonedb.cache_changes AS ch (
         user_id,
-        audio_chunk
+        caches
     )
     SELECT DISTINCT
         :user_id::uuid,
-        1
+        ARRAY['audio_chunk']
     FROM changed
-    ON CONFLICT (user_id) DO UPDATE SET
-        audio_chunk = g.audio_chunk + 1,
-        updated_at = statement_timestamp()
-    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(g.user_id, 'a'))
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
 )
 SELECT
     changed.id,
@@ -551,18 +541,16 @@ changed AS (
         v.deleted_at
 ),
 dropped_caches AS (
-    INSERT INTO clonedb.cache_generations AS g (
+    INSERT INTO clonedb.cache_changes AS ch (
         user_id,
-        audio_chunk
+        caches
     )
     SELECT DISTINCT
         :user_id::uuid,
-        1
+        ARRAY['audio_chunk']
     FROM changed
-    ON CONFLICT (user_id) DO UPDATE SET
-        audio_chunk = g.audio_chunk + 1,
-        updated_at = statement_timestamp()
-    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(g.user_id, 'a'))
+    ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches
+    RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(ch.user_id, ch.caches))
 )
 SELECT
     changed.id,

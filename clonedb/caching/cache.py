@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
+from time import monotonic
 from typing import Any, Final, Generic, TypeVar
 from uuid import UUID
 
@@ -12,8 +13,9 @@ import msgspec
 from clonedb import queries
 from clonedb.caching.figures import CacheFigures
 from clonedb.caching.filling import Filling
+from clonedb.caching.flights import Flight
 from clonedb.caching.keys import CacheKey
-from clonedb.caching.memory import Remembered, bucket_of
+from clonedb.caching.memory import Place, Remembered, Tally, bucket_of
 from clonedb.caching.state import CacheState
 from clonedb.caching.table import Found
 from clonedb.errors import InvalidInput
@@ -54,25 +56,32 @@ class Cache(Generic[K, V]):
     caller of `get` and `get_or_compute`: they miss, and it is counted.
     """
 
-    __slots__ = ("_name", "_owner", "_state")
+    __slots__ = ("_name", "_notifications", "_owner", "_recall", "_state")
 
     def __init__(self, state: CacheState[K, V], owner: Owner) -> None:
         self._state = state
         self._owner = owner
         self._name = owner.name
+        self._recall = state.memory.find
+        self._notifications = state.notifications
 
     async def get(self, key: K) -> V | None:
         """The value of a key; None where nothing fresh is cached, or where there is no value."""
         state = self._state
         try:
-            entry = state.memory.find((self._name, key))
+            entry = self._recall((self._name, key))
         except (KeyError, TypeError):
             pass  # a key that cannot be hashed is refused with its digest
         else:
-            if state.is_usable(entry):
+            # `is_usable`, without a call: this is the read that everything is about.
+            if (
+                state.clock() < entry.fresh_until
+                and monotonic() < self._notifications.trusted_until
+            ):
                 state.counters.memory_hits += 1
-                if entry.hits:
-                    entry.hits += 1
+                tally: Tally = entry.tally
+                if tally.hits:
+                    tally.hits += 1
                 else:
                     state.count_hit(entry)
                 return entry.value  # type: ignore[no-any-return]
@@ -146,8 +155,8 @@ class Cache(Generic[K, V]):
                 if state.clock() >= entry.refresh_at:
                     self._filling(key, compute, ttl, tags, cache_none).refresh()
                 return entry.value  # type: ignore[no-any-return]
-        flight = state.flights.get(place)
-        if flight is None or not flight.joinable or allow_stale:
+        flight = self._under_way(place)
+        if flight is None or allow_stale:
             lives = check_ttl(state.ttl if ttl is None else ttl)
             stale_for = state.policy.stale_for if allow_stale else _NO_TIME
             found = await self._find(key, stale_for, lives)
@@ -156,8 +165,8 @@ class Cache(Generic[K, V]):
                     self._filling(key, compute, ttl, tags, cache_none).refresh()
                 return found.value  # type: ignore[no-any-return]
         state.counters.misses += 1
-        flight = state.flights.get(place)
-        if flight is not None and flight.joinable:
+        flight = self._under_way(place)
+        if flight is not None:
             # Whoever computes waits for as long as it takes; the others rather do it themselves.
             state.counters.waits += 1
             patience = state.policy.wait.total_seconds()
@@ -205,10 +214,10 @@ class Cache(Generic[K, V]):
         digest = None if key is None else self._digest(key)
         everybody = self._owner.user_id is None and digest is None
         told: dict[str, Any] = {} if everybody else {"user_id": SHARED_USER}
-        tell = queries.cache_generations.tell_all if everybody else queries.cache_generations.tell
+        tell = queries.cache_changes.tell_all if everybody else queries.cache_changes.tell
         async with self._owner.scope.transaction() as transaction:
             dropped = await self._drop(transaction, digest, tag, document_id)
-            await transaction.value(tell, **told, caches=kind.initial)
+            await transaction.value(tell, **told, caches=[kind.name])
         self._state.memory.drop(None if everybody else self._owner.buckets[0])
         return dropped
 
@@ -222,7 +231,7 @@ class Cache(Generic[K, V]):
         kind = self._state.kind
         owner: dict[str, Any] = {} if digest is None else {"user_id": SHARED_USER, "key": digest}
         # First the fills under way: what they have stored before this is dropped after it.
-        await scope.count(queries.cache_fill_leases.revoke, cache=kind.table, **owner)
+        await scope.count(queries.cache_fill_leases.revoke, cache=kind.name, **owner)
         if digest is not None:
             return 0 if await scope.value(kind.queries.delete, **owner) is None else 1
         if tag is not None:
@@ -233,6 +242,14 @@ class Cache(Generic[K, V]):
             raise InvalidInput(f"nothing in the {kind.name} cache is made from documents")
         identifier = check_id(document_id, "document_id")
         return await scope.count(kind.queries.invalidate_by_document, document_id=identifier)
+
+    def _under_way(self, place: Place) -> Flight[V] | None:
+        """The fill of a key in this process, if its value may be given to who asks now."""
+        flight = self._state.flights.get(place)
+        if flight is None or not flight.joinable:
+            return None
+        # What began before the entries were dropped is for those who asked before.
+        return flight if flight.drops == self._state.memory.drops(self._owner.buckets) else None
 
     def _digest(self, key: K) -> bytes:
         self._state.kind.check_key(key)

@@ -37,6 +37,7 @@ class Filling(Generic[K, V]):
         "_cache_none",
         "_compute",
         "_digest",
+        "_held",
         "_holder",
         "_key",
         "_place",
@@ -71,10 +72,12 @@ class Filling(Generic[K, V]):
         self._tags = tags
         self._cache_none = cache_none
         self._holder: UUID = uuid4()
+        # Whether the lease is: None while, or where, the database does not say.
+        self._held: bool | None = False
 
     def depart(self) -> Flight[V]:
         """Begin, for everybody in this process who asks for the key."""
-        flight: Flight[V] = Flight()
+        flight: Flight[V] = Flight(self._state.memory.drops(self._buckets))
         flights = self._state.flights
         flights[self._place] = flight
         task = flight.depart(self._fly(flight))
@@ -96,18 +99,24 @@ class Filling(Generic[K, V]):
             state.background.start(self._refresh())
 
     async def _fly(self, flight: Flight[V]) -> V | None:
-        held = await self._take_lease()
-        if held is False:
-            entry, held = await self._wait_for_another()
-        else:
-            # Another may have made it between the caller's look and the lease.
-            entry = await self._look() if held else None
-        if entry is None:
-            return await self._make(held=bool(held))
+        try:
+            entry = await self._find_or_take_lease()
+            if entry is None:
+                return await self._make(flight)
+        finally:
+            if self._held is not False:
+                # Also where the database did not say that it is held.
+                self._state.background.start(self._release())
         flight.found = entry
-        if held:
-            self._state.background.start(self._release())
         return entry.value  # type: ignore[no-any-return]
+
+    async def _find_or_take_lease(self) -> Remembered | None:
+        """The entry that another has made, or None: then it is to be made here."""
+        await self._take_lease()
+        if self._held is False:
+            return await self._wait_for_another()
+        # Another may have made it between the caller's look and the lease.
+        return await self._look() if self._held else None
 
     async def _look(self) -> Remembered | None:
         state = self._state
@@ -128,61 +137,73 @@ class Filling(Generic[K, V]):
             drops=drops,
         )
 
-    async def _wait_for_another(self) -> tuple[Remembered | None, bool]:
-        """The entry that another process makes, or its lease when it gives up; or neither."""
+    async def _wait_for_another(self) -> Remembered | None:
+        """The entry that another process makes; None with its lease, or when it takes too long."""
         state = self._state
         pause = _SOONEST_LOOK
         give_up_at = state.clock() + state.policy.wait.total_seconds()
         while state.clock() < give_up_at:
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LATEST_LOOK)
-            held = await self._take_lease()
+            await self._take_lease()
             entry = await self._look()
-            if entry is not None or held is not False:
-                return entry, bool(held)
-        return None, False
+            if entry is not None or self._held is not False:
+                return entry
+        return None
 
     async def _refresh(self) -> None:
         state = self._state
+        # A failure is not tried again at every use, nor by every process at once.
+        pause = state.policy.lease.total_seconds()
         try:
-            if await self._take_lease():
-                state.counters.refreshes += 1
-                await self._make(held=True)
+            await self._take_lease()
+            if self._held:
+                entry = await self._look()
+                # Where another has made it meanwhile, there is nothing to do.
+                if entry is None or state.clock() >= entry.refresh_at:
+                    state.counters.refreshes += 1
+                    await self._make(None)
+            pause = 0
         finally:
-            state.refreshing.discard(self._place)
+            asyncio.get_running_loop().call_later(pause, state.refreshing.discard, self._place)
+            if self._held is not False:
+                state.background.start(self._release())
 
-    async def _make(self, *, held: bool) -> V | None:
-        """Compute the value and store it where the lease is held."""
+    async def _make(self, flight: Flight[V] | None) -> V | None:
+        """Compute the value, and store it where the lease is held."""
         state = self._state
         state.counters.fills += 1
         drops = state.memory.drops(self._buckets)
-        stored: bool | None = None
         try:
-            value = await self._computed(renewed=held)
-            columns = self._columns(value)
-            if columns is not None and held:
-                lives = state.jittered(self._ttl)
-                asked = state.clock()
+            value = await self._computed()
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if flight is not None and task is not None and not task.cancelling():
+                flight.was_cancelled_inside = True
+            raise
+        columns = self._columns(value)
+        if columns is None:
+            return value
+        lives, asked = state.jittered(self._ttl), state.clock()
+        if self._held:
+            try:
                 stored = await state.table.fill(
                     self._scope, self._digest, columns, lives, self._tags, self._holder
                 )
-        finally:
-            if held and stored is None:
-                state.background.start(self._release())
-        if columns is None:
-            return value
-        if not held:
-            lives, asked = state.jittered(self._ttl), state.clock()
-        if stored is False:
-            state.counters.outdated += 1
-        else:
+            except InvalidInput:  # the table's own CHECKs have the last word
+                state.counters.refused += 1
+                return value
+            if stored is not None:
+                self._held = False  # given up with it
+            if stored is False:
+                state.counters.outdated += 1
+                return value
             state.count_stored()
-            found = Found(value, lives.total_seconds(), False)  # pyright: ignore[reportPossiblyUnboundVariable]
-            self._remember(found, asked, drops)  # pyright: ignore[reportPossiblyUnboundVariable]
+        self._remember(Found(value, lives.total_seconds(), False), asked, drops)
         return value
 
-    async def _computed(self, *, renewed: bool) -> V | None:
-        if not renewed:
+    async def _computed(self) -> V | None:
+        if not self._held:
             return await self._compute()
         renewal = self._state.background.start(self._keep_lease())
         try:
@@ -203,9 +224,10 @@ class Filling(Generic[K, V]):
             state.counters.refused += 1
             return None
 
-    async def _take_lease(self) -> bool | None:
-        """Whether it is held here; None where the database does not say."""
-        return await self._state.table.take_lease(
+    async def _take_lease(self) -> None:
+        """Sets whether it is held here; None where the database does not say."""
+        self._held = None
+        self._held = await self._state.table.take_lease(
             self._scope, self._digest, self._holder, self._state.policy.lease.total_seconds()
         )
 

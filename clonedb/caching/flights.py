@@ -15,13 +15,17 @@ V = TypeVar("V")
 class Flight(Generic[V]):
     """One fill in a task of its own, so that it outlives the caller who began it.
 
-    It goes on for as long as somebody waits. `found` is the entry where nothing had to be made.
+    It goes on for as long as somebody waits. `drops` is how often its user's entries had been
+    dropped when it began; `found` is the entry where nothing had to be made.
     """
 
-    __slots__ = ("_task", "_waiting", "found")
+    __slots__ = ("_task", "_waiting", "drops", "found", "was_cancelled_inside")
 
-    def __init__(self) -> None:
+    def __init__(self, drops: int) -> None:
+        self.drops = drops
         self.found: Remembered | None = None
+        # What is computed may end in a cancellation of its own, which is then its result.
+        self.was_cancelled_inside = False
         self._task: asyncio.Task[V | None]
         self._waiting = 0
 
@@ -37,20 +41,18 @@ class Flight(Generic[V]):
     async def arrived(self, seconds: float | None) -> bool:
         """Wait for the end, so long at most; False where there is no result.
 
-        When the last who waits is cancelled, the fill is too, and another process can have it.
+        When nobody waits any more, the fill is given up, and another process can have it.
         """
         if asyncio.current_task() is self._task:
             raise InvalidInput("the value is computed from itself: compute asks for its own key")
         self._waiting += 1
         try:
             await asyncio.wait({self._task}, timeout=seconds)
-        except asyncio.CancelledError:
-            if self._waiting == 1:
-                self._task.cancel()
-            raise
         finally:
             self._waiting -= 1
-        return self._task.done() and not self._task.cancelled()
+            if not self._waiting:
+                self._task.cancel()  # without effect where it has ended
+        return self._task.done() and (not self._task.cancelled() or self.was_cancelled_inside)
 
     def result(self) -> V | None:
         """The value; raises what computing it has raised."""

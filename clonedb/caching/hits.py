@@ -91,6 +91,7 @@ class HitRecorder:
         await self._guard.attempt(
             lambda: self._database.count(queries.caches.record_use, caches=caches, **columns),
             lambda: None,
+            "figures",
         )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import Annotated, Any, ClassVar, Final
 from uuid import UUID
@@ -23,7 +23,7 @@ from clonedb.ids import check_id
 from clonedb.repositories.audio_chunk_cache import AudioFormat, SampleRate
 from clonedb.repositories.caches import CacheName
 from clonedb.repositories.vocabulary import LlmProvider, TtsProvider
-from clonedb.validation import Label, Text, convert
+from clonedb.validation import LONGEST_LABEL, MAXIMUM_TEXT_BYTES, Label, Text, convert
 from clonedb.vectors import MAXIMUM_DIMENSIONS, Vector
 
 # Raised when the encoding changes: what another release has stored is then not found.
@@ -42,11 +42,18 @@ class CacheKey(msgspec.Struct, frozen=True):
     def digest(self) -> bytes:
         """The SHA-256 that the value is stored by; InvalidInput for a field that is none."""
         self._check()
-        fields = (ENCODING_VERSION, self.cache, *astuple(self))
-        return sha256(_encoder.encode(fields)).digest()
+        fields = (ENCODING_VERSION, self.cache, *self._fields())
+        try:
+            return sha256(_encoder.encode(fields)).digest()
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InvalidInput(f"{type(self).__name__}: {error}") from None
 
     def _check(self) -> None:
         raise NotImplementedError
+
+    def _fields(self) -> Iterable[object]:
+        # MessagePack knows no subclass of bytes.
+        return [bytes(one) if isinstance(one, bytes) else one for one in astuple(self)]
 
 
 class EmbeddingKey(CacheKey, frozen=True):
@@ -58,8 +65,15 @@ class EmbeddingKey(CacheKey, frozen=True):
     model: str
 
     def _check(self) -> None:
-        convert(self.text, Text, "text")
-        convert(self.model, Label, "model")
+        # The plain case first: this is asked before every read of the table.
+        if type(self.text) is not str or len(self.text) > MAXIMUM_TEXT_BYTES // 4:
+            convert(self.text, Text, "text")
+        model = self.model
+        if type(model) is not str or not 1 <= len(model) <= LONGEST_LABEL or "\0" in model:
+            convert(model, Label, "model")
+
+    def _fields(self) -> Iterable[object]:
+        return (self.text, self.model)
 
 
 class VectorSearchKey(CacheKey, frozen=True, kw_only=True):
@@ -105,6 +119,8 @@ class LlmResponseKey(CacheKey, frozen=True, kw_only=True):
 
     def _check(self) -> None:
         convert(self.provider, LlmProvider, "provider")
+        if self.prompt is None:
+            raise InvalidInput("prompt: the whole prompt is asked for, not None")
 
 
 class AudioChunkKey(CacheKey, frozen=True, kw_only=True):
@@ -134,16 +150,22 @@ class AudioChunkKey(CacheKey, frozen=True, kw_only=True):
 
 def _canonical(value: object, name: str) -> bytes | None:
     """The one encoding of a value, so that a key can be compared and hashed."""
-    if value is None or isinstance(value, bytes):
+    if value is None or isinstance(value, _Packed):
         return value
     try:
-        return _encoder.encode(value)
+        return _Packed(_encoder.encode(value))
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InvalidInput(f"{name}: {error}") from None
 
 
+class _Packed(bytes):
+    """What is encoded already: a key that is copied gets it back."""
+
+
 def _packed(vector: Vector) -> bytes:
     """The format of the numbers, then all of them, little-endian."""
+    if isinstance(vector, _Packed):
+        return vector
     if isinstance(vector, str):
         raise InvalidInput("vector: numbers are asked for, not text")
     try:
@@ -160,12 +182,12 @@ def _packed(vector: Vector) -> bytes:
             numbers = array("d", vector)
         except (TypeError, OverflowError) as error:
             raise InvalidInput(f"vector: no sequence of numbers: {error}") from None
-    except ValueError as error:
-        raise InvalidInput(f"vector: {error}") from None
+    except (NotImplementedError, ValueError) as error:
+        raise InvalidInput(f"vector: no sequence of numbers: {error}") from None
     if not 1 <= len(numbers) <= MAXIMUM_DIMENSIONS:
         raise InvalidInput(
             f"vector: {len(numbers):,} dimensions; 1 to {MAXIMUM_DIMENSIONS:,} are searched for"
         )
     if sys.byteorder == "big":
         numbers.byteswap()
-    return numbers.typecode.encode() + numbers.tobytes()
+    return _Packed(numbers.typecode.encode() + numbers.tobytes())

@@ -24,54 +24,55 @@ def bucket_of(user_id: UUID) -> str:
     return sha256(user_id.bytes).digest()[:2].hex()
 
 
+class Tally:
+    """The hits of an entry since they were last recorded in the database.
+
+    It is kept until they are, also where the entry has made room. Shared entries are nobody's.
+    """
+
+    __slots__ = ("digest", "hits", "user_id")
+
+    def __init__(self, user_id: UUID | None, digest: bytes) -> None:
+        self.user_id = user_id
+        self.digest = digest
+        self.hits = 0
+
+
 class Remembered:
     """An entry in memory; times are of the process's monotonic clock.
 
-    `hits` are those since they were last recorded in the database.
+    `asked` is when the value was asked for: of two entries of a key the later one counts.
     """
 
-    __slots__ = (
-        "buckets",
-        "digest",
-        "fresh_until",
-        "hits",
-        "refresh_at",
-        "shared",
-        "user_id",
-        "value",
-        "weight",
-    )
+    __slots__ = ("asked", "buckets", "fresh_until", "refresh_at", "tally", "value", "weight")
 
     def __init__(
         self,
         value: Any,
         *,
-        user_id: UUID | None,
-        digest: bytes,
-        shared: bool,
+        tally: Tally,
+        asked: float,
         fresh_until: float,
         refresh_at: float,
-        weight: int,
         buckets: tuple[str, ...],
+        weight: int = OVERHEAD_BYTES,
     ) -> None:
         self.value = value
-        self.user_id = user_id
-        self.digest = digest
-        self.shared = shared
+        self.tally = tally
+        self.asked = asked
         self.fresh_until = fresh_until
         self.refresh_at = refresh_at
         self.weight = weight
         self.buckets = buckets
-        self.hits = 0
 
 
 class Memory:
     """One cache's entries in this process."""
 
-    __slots__ = ("_drops", "_entries", "_most_entries", "find")
+    __slots__ = ("_drops", "_entries", "_limit", "_most_entries", "find")
 
     def __init__(self, *, entries: int, bytes: int) -> None:
-        self._most_entries = entries
+        self._limit = self._most_entries = entries
         self._entries = _Entries(bytes)
         # The read that everything is about: no call of ours in between. KeyError for a miss.
         self.find = self._entries.__getitem__
@@ -80,6 +81,11 @@ class Memory:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anything is remembered at all."""
+        return self._most_entries > 0
 
     @property
     def bytes(self) -> int:
@@ -103,20 +109,33 @@ class Memory:
         return count
 
     def remember(self, place: Place, entry: Remembered, drops: int) -> None:
-        """Keep an entry, unless its user's were dropped since, or it is larger than the memory."""
+        """Keep an entry, unless its user's were dropped since, or a later one is kept."""
         entries = self._entries
-        if (
-            self._most_entries == 0
-            or entry.weight > entries.maxsize
-            or drops != self.drops(entry.buckets)
-        ):
+        if drops != self.drops(entry.buckets):
+            return
+        kept = entries.get(place)
+        if kept is not None and kept.asked > entry.asked:
+            return
+        if entry.weight > entries.maxsize or self._most_entries == 0:
+            entries.pop(place, None)
             return
         entries[place] = entry
         while len(entries) > self._most_entries:
             entries.popitem()
 
+    def open(self) -> None:
+        """Remember again."""
+        self._most_entries = self._limit
+
+    def close(self) -> None:
+        """Forget everything, and remember nothing more."""
+        self._most_entries = 0
+        self.drop()
+
     def move(self, digest: Place, place: Place) -> Remembered | None:
         """The entry that lies at a digest, from now on at its key; None for none."""
+        if not self._entries.lie_at_digests:
+            return None
         entry: Remembered | None = self._entries.pop(digest, None)
         if entry is not None:
             self._entries[place] = entry
@@ -124,6 +143,8 @@ class Memory:
 
     def peek(self, digest: Place) -> Remembered | None:
         """The entry that lies at a digest; None for none."""
+        if not self._entries.lie_at_digests:
+            return None
         entry: Remembered | None = self._entries.get(digest)
         return entry
 
@@ -144,11 +165,14 @@ class _Entries(LRUCache[Place, Remembered]):
         super().__init__(maxsize, getsizeof=lambda entry: entry.weight)
         self.places: dict[str, set[Place]] = {}
         self.evictions = 0
+        # Whether any were warmed, who are looked for by their digests.
+        self.lie_at_digests = False
 
     def __setitem__(self, place: Place, entry: Remembered) -> None:
         if place in self:
             del self[place]
         super().__setitem__(place, entry)
+        self.lie_at_digests |= isinstance(place[1], bytes)
         for bucket in entry.buckets:
             self.places.setdefault(bucket, set()).add(place)
 

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
 from clonedb.errors import InvalidInput
 from clonedb.repositories.cache_table import check_ttl
+from clonedb.validation import convert
 
 _Fraction = Annotated[float, Meta(ge=0, le=0.9)]
 _Bytes = Annotated[int, Meta(ge=0, le=1 << 40)]
 _Entries = Annotated[int, Meta(ge=0, le=100_000_000)]
+
+_KINDS: Final = {
+    "jitter": _Fraction,
+    "refresh_ahead": _Fraction,
+    "memory_entries": _Entries,
+    "memory_bytes": _Bytes,
+}
 
 
 class CachePolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +46,9 @@ class CachePolicy(msgspec.Struct, frozen=True, kw_only=True):
     wait: timedelta = timedelta(seconds=10)
 
     def __post_init__(self) -> None:
+        # Constructors of Structs do not check.
+        for name, kind in _KINDS.items():
+            convert(getattr(self, name), kind, name)
         if self.ttl is not None:
             check_ttl(self.ttl)
         for name, value, least in (

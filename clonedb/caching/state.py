@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import Any, Final, Generic, TypeVar
@@ -17,7 +18,7 @@ from clonedb.caching.flights import Flight
 from clonedb.caching.guard import Guard
 from clonedb.caching.keys import CacheKey
 from clonedb.caching.kinds import Kind
-from clonedb.caching.memory import OVERHEAD_BYTES, Memory, Place, Remembered
+from clonedb.caching.memory import Memory, Place, Remembered, Tally
 from clonedb.caching.policy import CachePolicy
 from clonedb.caching.table import Found, Table
 from clonedb.notifications import Notifications
@@ -30,9 +31,8 @@ V = TypeVar("V", bound=msgspec.Struct)
 STORED_BETWEEN: Final = 100
 
 
-# Entries with hits that are kept for the sake of those, and keys whose hits are counted, between
-# two recordings: some MB. What is beyond is not counted.
-_USED_AT_MOST: Final = 256
+# Entries whose hits are counted between two recordings, in memory and in the table each: some MB.
+# What is beyond is not counted.
 _COUNTED_AT_MOST: Final = 50_000
 
 Hits = dict[tuple[UUID | None, bytes], int]  # by user (None: shared) and digest
@@ -74,8 +74,9 @@ class CacheState(Generic[K, V]):
 
     __slots__ = (
         "_hits",
-        "_notifications",
+        "_memory_seconds",
         "_random",
+        "_refresh_ahead",
         "_stored",
         "_tidy",
         "_used",
@@ -85,6 +86,7 @@ class CacheState(Generic[K, V]):
         "flights",
         "kind",
         "memory",
+        "notifications",
         "policy",
         "refreshing",
         "table",
@@ -107,15 +109,17 @@ class CacheState(Generic[K, V]):
         self.background = background
         self.counters = Counters()
         self.table = Table(kind, guard, self.counters)
+        self._memory_seconds = policy.memory_ttl.total_seconds()
+        self._refresh_ahead = policy.refresh_ahead
         self.memory = Memory(entries=policy.memory_entries, bytes=policy.memory_bytes)
         self.flights: dict[Place, Flight[V]] = {}
         self.refreshing: set[Place] = set()
-        # Hits that are not recorded yet: entries that have some, and those that were collected.
-        self._used: list[Remembered] = []
+        # Hits that are not recorded yet: of entries in memory, and of those read in the table.
+        self._used: list[Tally] = []
         self._hits: Hits = {}
         self._stored = 0  # values, since expired ones were last removed
         self._tidy = tidy
-        self._notifications = notifications
+        self.notifications = notifications
         self._random = random.Random()  # noqa: S311 - when a value expires is no secret
 
     @property
@@ -134,38 +138,41 @@ class CacheState(Generic[K, V]):
             self._stored = 0
             self._tidy()
 
+    @property
+    def has_stored(self) -> bool:
+        """Whether values were stored since expired ones were last removed."""
+        return self._stored > 0
+
     def is_usable(self, entry: Remembered) -> bool:
         """Whether what is remembered may be used now."""
-        now = self.clock()
-        return now < entry.fresh_until and now < self._notifications.trusted_until
+        return (
+            self.clock() < entry.fresh_until and time.monotonic() < self.notifications.trusted_until
+        )
 
     def count_hit(self, entry: Remembered) -> None:
         """Note a use of an entry in memory, to be recorded in the database later."""
-        if not entry.hits:
-            self._used.append(entry)
-            if len(self._used) >= _USED_AT_MOST:
-                # Lest entries that have made room stay in memory after all.
-                self._collect()
-        entry.hits += 1
+        tally = entry.tally
+        if not tally.hits:
+            if len(self._used) >= _COUNTED_AT_MOST:
+                return
+            self._used.append(tally)
+        tally.hits += 1
 
     def count_database_hit(self, entry: Remembered) -> None:
         """Note a use of an entry that was read in the database."""
-        self._add(entry, 1)
+        self._add(entry.tally, 1)
 
     def take_hits(self) -> Hits:
         """The hits that are not recorded yet, which from now on count as recorded."""
-        self._collect()
+        for tally in self._used:
+            self._add(tally, tally.hits)
+            tally.hits = 0
+        self._used.clear()
         hits, self._hits = self._hits, {}
         return hits
 
-    def _collect(self) -> None:
-        for entry in self._used:
-            self._add(entry, entry.hits)
-            entry.hits = 0
-        self._used.clear()
-
-    def _add(self, entry: Remembered, hits: int) -> None:
-        place = (None if entry.shared else entry.user_id, entry.digest)
+    def _add(self, tally: Tally, hits: int) -> None:
+        place = (tally.user_id, tally.digest)
         if place in self._hits or len(self._hits) < _COUNTED_AT_MOST:
             self._hits[place] = self._hits.get(place, 0) + hits
 
@@ -182,22 +189,20 @@ class CacheState(Generic[K, V]):
         drops: int,
     ) -> Remembered:
         """An entry of what was found or made, kept in memory if it may be."""
-        policy = self.policy
-        weight = OVERHEAD_BYTES + _size(place[1])
-        if found.value is not None:
-            weight += self.kind.weight(found.value)
-        expires_at = asked + found.remaining
+        value, remaining, shared = found
+        expires_at = asked + remaining
         entry = Remembered(
-            found.value,
-            user_id=user_id,
-            digest=digest,
-            shared=found.shared,
-            fresh_until=min(expires_at, asked + policy.memory_ttl.total_seconds()),
-            refresh_at=expires_at - policy.refresh_ahead * ttl.total_seconds(),
-            weight=weight,
+            value,
+            tally=Tally(None if shared else user_id, digest),
+            asked=asked,
+            fresh_until=min(expires_at, asked + self._memory_seconds),
+            refresh_at=expires_at - self._refresh_ahead * ttl.total_seconds(),
             buckets=buckets,
         )
-        if found.remaining > 0:
+        if remaining > 0 and self.memory.is_open:
+            entry.weight += _size(place[1])
+            if value is not None:
+                entry.weight += self.kind.weight(value)
             self.memory.remember(place, entry, drops)
         return entry
 

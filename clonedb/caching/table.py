@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -19,6 +19,9 @@ from clonedb.scope import Scope
 
 K = TypeVar("K", bound=CacheKey)
 V = TypeVar("V", bound=msgspec.Struct)
+
+
+_FRESH: Final[dict[str, Any]] = {"with_stale": False}
 
 
 class Found(NamedTuple):
@@ -48,9 +51,11 @@ class Table(Generic[K, V]):
 
     async def look(self, scope: Scope, digest: bytes, stale_for: timedelta) -> Found | None:
         """The entry of a key, also one that expired no longer ago than that."""
+        stale = {"with_stale": True, "stale": stale_for} if stale_for else _FRESH
         rows = await self._guard.attempt(
-            lambda: scope.rows(self._queries.look, **_owner(scope), key=digest, stale=stale_for),
+            lambda: scope.rows(self._queries.look, **_owner(scope), key=digest, **stale),
             self._failed,
+            "look",
         )
         if not rows:
             return None
@@ -60,7 +65,9 @@ class Table(Generic[K, V]):
     async def hottest(self, scope: Scope, limit: int) -> list[tuple[bytes, Found]]:
         """The entries that were used most, with their digests."""
         rows = await self._guard.attempt(
-            lambda: scope.rows(self._queries.hottest, **_owner(scope), limit=limit), self._failed
+            lambda: scope.rows(self._queries.hottest, **_owner(scope), limit=limit),
+            self._failed,
+            "look",
         )
         return [
             (digest, Found(self._value(columns), remaining, shared))
@@ -76,6 +83,7 @@ class Table(Generic[K, V]):
                 self._queries.put, **_owner(scope), key=digest, **columns, ttl=ttl, tags=tags
             ),
             self._failed,
+            "put",
         )
         return None if rows is None else bool(rows)
 
@@ -100,6 +108,7 @@ class Table(Generic[K, V]):
                 holder=holder,
             ),
             self._failed,
+            "fill",
         )
         return None if rows is None else bool(rows)
 
@@ -133,6 +142,7 @@ class Table(Generic[K, V]):
                 hits=list(hits.values()),
             ),
             self._failed,
+            "hits",
         )
 
     async def _lease(
@@ -142,12 +152,13 @@ class Table(Generic[K, V]):
             lambda: scope.rows(
                 query,
                 **_owner(scope),
-                cache=self._kind.table,
+                cache=self._kind.name,
                 key=digest,
                 holder=holder,
                 **arguments,
             ),
             self._failed,
+            "lease",
         )
         return None if rows is None else bool(rows)
 

@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import force_setattr
 
+from clonedb.repositories.audio_chunk_cache import check_audio
 from clonedb.repositories.cache_table import check_documents
 from clonedb.repositories.vector_search_cache import SearchResults, encode_results
 from clonedb.vectors import Vector, pack_vector, unpack_vector, view_vector
@@ -19,6 +20,10 @@ class Embedding(msgspec.Struct, frozen=True):
     """A vector; `packed` is float32, little-endian. `Embedding.of(numbers)` makes one."""
 
     packed: bytes
+
+    def __post_init__(self) -> None:
+        if type(self.packed) is not bytes:  # nobody else may change what is remembered
+            force_setattr(self, "packed", bytes(self.packed))
 
     @classmethod
     def of(cls, vector: Vector) -> Self:
@@ -84,6 +89,10 @@ class AudioChunk(msgspec.Struct, frozen=True):
 
     audio: bytes
     duration_ms: int
+
+    def __post_init__(self) -> None:
+        if type(self.audio) is not bytes:
+            force_setattr(self, "audio", bytes(check_audio(self.audio)))
 
 
 def _in_order(results: Any) -> str:

@@ -10,6 +10,7 @@ import typer
 
 from clonedb.commands.check import check
 from clonedb.commands.conversations import demo, load
+from clonedb.commands.doctor import doctor
 from clonedb.commands.health import health
 from clonedb.commands.maintain import maintain
 from clonedb.commands.migrate import migrations
@@ -24,6 +25,7 @@ app = typer.Typer(
 
 app.command()(check)
 app.command()(demo)
+app.command()(doctor)
 app.command()(health)
 app.command()(load)
 app.command()(maintain)

@@ -26,14 +26,23 @@ def maintain(
             help="Share embeddings that so many users have made for themselves with everybody.",
         ),
     ] = None,
+    object_store: Annotated[
+        str | None,
+        typer.Option(
+            envvar="CLONEDB_OBJECT_STORE",
+            show_default=False,
+            help="The object store whose deleted objects are removed: a folder, gs:// or s3://.",
+        ),
+    ] = None,
 ) -> None:
-    """Remove what has expired, as clonedb_worker: cache entries, idle buckets, old counts.
+    """Remove what has expired, as clonedb_worker: cache entries, idle buckets, old counts, objects.
 
     For a scheduler, if there is one: nothing breaks without it. It may run twice at once and be
     killed at any time.
     """
     from clonedb.database import Database
     from clonedb.maintenance import maintain as upkeep
+    from clonedb.objects.store import ObjectStore
 
     async def run() -> None:
         async with Database(dsn, application_name="clonedb maintain") as worker:
@@ -41,6 +50,7 @@ def maintain(
                 worker,
                 keep_windows=timedelta(days=keep_windows),
                 share_embeddings=share_embeddings,
+                object_store=None if object_store is None else ObjectStore(object_store),
             )
             async for step in steps:
                 if as_json:

@@ -11,8 +11,9 @@ import msgspec
 from clonedb.demo.trail import record
 from clonedb.repositories.conversation_turns import ConversationTurn
 from clonedb.repositories.daily_usage import QuotaDecision
+from clonedb.repositories.rate_limit_decisions import RateLimitDecision
 from clonedb.repositories.rate_limit_rules import NewRateLimitRule, RateLimitRule
-from clonedb.repositories.rate_limits import RateLimitDecision, RateLimitStatistics
+from clonedb.repositories.rate_limits import RateLimitStatistics
 from clonedb.repositories.users import User
 from clonedb.scopes import DatabaseScope, UserScope
 

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from clonedb.generation.doctor import checks
+from clonedb.generation.grants import grants
 from clonedb.generation.ledger import ledger
 from clonedb.generation.protocols import protocols
 from clonedb.generation.schema import schema
@@ -22,6 +24,8 @@ _REPOSITORY: Final = Path(__file__).resolve().parents[2]
 
 GENERATED: Final[dict[str, Callable[[], str]]] = {
     "clonedb/protocols.py": protocols,
+    "docs/doctor.md": checks,
+    "docs/grants.md": grants,
     "docs/schema.sql": schema,
 }
 

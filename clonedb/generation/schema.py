@@ -5,12 +5,9 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 from typing import Final
 
-from clonedb import migrate
-from clonedb.embedded import EmbeddedServer
+from clonedb.generation.server import migrated_server
 
 # pg_dump of another major version words the same schema differently.
 SERVER_VERSION: Final = 18
@@ -18,16 +15,12 @@ SERVER_VERSION: Final = 18
 
 def schema() -> str:
     """The whole schema after all migrations, as pg_dump writes it."""
-    with (
-        tempfile.TemporaryDirectory(prefix="clonedb-") as folder,
-        EmbeddedServer(Path(folder), durable=False) as server,
-    ):
+    with migrated_server() as server:
         if server.version[0] != SERVER_VERSION:
             sys.exit(
                 f"docs/schema.sql is made with PostgreSQL {SERVER_VERSION}, not "
                 f"{server.version[0]}: unset CLONEDB_PG_BIN"
             )
-        migrate.apply(server.dsn("clonedb_migrator"))
         dump = subprocess.run(
             [
                 server.binaries / "pg_dump",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Generic, TypeVar
 from uuid import UUID
@@ -92,11 +92,31 @@ class CacheTable(Generic[E]):
     async def purge_expired(self, *, limit: int = PURGE_BATCH) -> int:
         """Drop one batch of expired entries; returns how many, 0 once there are none left.
 
-        An entry that is being renewed meanwhile stays.
+        An entry that is being renewed meanwhile stays. Where there may be many, `purge_batches`
+        goes on where its last batch has ended.
         """
-        return await self._scope.count(
-            self._queries.purge_expired, limit=convert(limit, BatchSize, "limit")
-        )
+        entries, _ = await self._purge(convert(limit, BatchSize, "limit"), None)
+        return entries
+
+    def purge_batches(self, *, limit: int = PURGE_BATCH) -> AsyncGenerator[int, None]:
+        """Drop what has expired, batch by batch until one is not full: how many each has dropped.
+
+        Each is a statement, and outside a transaction a commit, of its own.
+        """
+        return self._purge_batches(convert(limit, BatchSize, "limit"))
+
+    async def _purge_batches(self, limit: int) -> AsyncGenerator[int, None]:
+        entries, last = limit, None
+        while entries == limit:
+            entries, last = await self._purge(limit, last)
+            yield entries
+
+    async def _purge(self, limit: int, since: datetime | None) -> tuple[int, datetime | None]:
+        """How many entries were dropped, and when the last of them has expired."""
+        after: dict[str, datetime] = {} if since is None else {"since": since}
+        rows = await self._scope.rows(self._queries.purge_expired, limit=limit, **after)
+        entries, last = rows[0]
+        return entries, last
 
     async def record_hits(self, hits: Mapping[bytes, int]) -> int:
         """Add hits that a reader has counted, for up to 1,000 keys; returns how many were found.
@@ -159,6 +179,8 @@ def check_tag(tag: str) -> str:
 
 def check_tags(tags: Iterable[str]) -> list[str]:
     """The tags in order and once each, so that equal sets are equal to the database too."""
+    if tags == ():
+        return []
     if isinstance(tags, str):
         raise InvalidInput("tags: a list of texts is asked for, not one text")
     checked: list[str] = convert(list(tags), Tags, "tags")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from uuid import UUID
 
 import msgspec
@@ -163,10 +163,7 @@ class CacheRepository:
         if not names:
             raise InvalidInput("no cache is named")
         await self._scope.value(
-            queries.cache_generations.count_up,
-            user_id=SHARED_USER,
-            **{name: int(name in names) for name in get_args(CacheName)},
-            caches="".join(name[0] for name in names),
+            queries.cache_changes.record, user_id=SHARED_USER, caches=sorted(set(names))
         )
 
     async def invalidate_all(self) -> DroppedEntries:
@@ -261,9 +258,4 @@ class SystemCacheRepository(CacheRepository):
 
 
 async def _purge(cache: CacheTable[Any], limit: int) -> int:
-    total = 0
-    while True:
-        dropped = await cache.purge_expired(limit=limit)
-        total += dropped
-        if dropped < limit:
-            return total
+    return sum([dropped async for dropped in cache.purge_batches(limit=limit)])

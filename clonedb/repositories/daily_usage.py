@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from clonedb import queries
-from clonedb.errors import InvalidInput, NotFound
+from clonedb.errors import AlreadyExists, InvalidInput, NotFound
+from clonedb.ids import check_id, new_id
 from clonedb.pages import DEFAULT_LIMIT, Page, filter_arguments, find_page
 from clonedb.repositories.rate_limits import DEFAULT_BATCH, check_batch
 from clonedb.repositories.vocabulary import SubscriptionTier
@@ -51,11 +53,15 @@ class QuotaUsage(msgspec.Struct, frozen=True):
 
 
 class QuotaDecision(msgspec.Struct, frozen=True):
-    """Whether a use was granted, why not, and what is used by now."""
+    """Whether a use was granted, why not, and what is used by now.
+
+    `reservation` is what is to be settled, where seconds were reserved.
+    """
 
     allowed: bool
     reason: Literal["over_quota"] | None
     usage: QuotaUsage
+    reservation: UUID | None = None
 
 
 class UsageFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,17 +94,65 @@ class DailyUsageRepository:
         Once it is granted it is stored: it survives a crash. Seconds count to the thousandth,
         rounded up. A refusal writes nothing. Raises NotFound for a user who does not exist.
         """
-        given = convert(seconds, Decimal, "seconds")
-        if not 0 < given <= SECONDS_OF_A_DAY:
-            raise InvalidInput(f"seconds must be above 0 and at most {SECONDS_OF_A_DAY:,}")
         rows = await self._scope.rows(
-            queries.daily_usage.use, seconds=given, turns=convert(turns, Turns, "turns")
+            queries.daily_usage.use,
+            seconds=_check_seconds(seconds),
+            turns=convert(turns, Turns, "turns"),
         )
         outcome, *usage = rows[0]
+        return self._decision(outcome, usage, None)
+
+    async def reserve(self, seconds: Decimal | float, *, id: UUID | None = None) -> QuotaDecision:
+        """Use the most seconds that a conversation may take, before it begins; `settle` it after.
+
+        All or none, durable, and exact like `use`. What nobody settles stays used. Repeated with
+        the same id it has reserved once; with other seconds it raises AlreadyExists. Raises
+        NotFound for a user who does not exist.
+        """
+        given = _check_seconds(seconds)
+        reservation = new_id() if id is None else check_id(id, "id")
+        rows = await self._scope.rows(queries.daily_usage.reserve, id=reservation, seconds=given)
+        outcome, *usage = rows[0]
+        if outcome == "other_seconds":
+            raise AlreadyExists(f"reservation {reservation} is of other seconds than {given}")
+        return self._decision(outcome, usage, reservation)
+
+    async def settle(
+        self, reservation: UUID, *, seconds: Decimal | float, turns: int = 0
+    ) -> QuotaUsage:
+        """Give back what of a reservation was not used, to the day that it was reserved on.
+
+        Once: again it does nothing, with other seconds it raises AlreadyExists. 0 seconds give all
+        of it back. Raises InvalidInput for more than was reserved, NotFound for no reservation of
+        this user.
+        """
+        given = convert(seconds, Decimal, "seconds")
+        if not 0 <= given <= SECONDS_OF_A_DAY:
+            raise InvalidInput(f"seconds must be at least 0 and at most {SECONDS_OF_A_DAY:,}")
+        rows = await self._scope.rows(
+            queries.daily_usage.settle,
+            id=check_id(reservation, "reservation"),
+            seconds=given,
+            turns=convert(turns, Turns, "turns"),
+        )
+        outcome, *usage = rows[0]
+        if outcome == "no_reservation":
+            raise NotFound(f"user {self._scope.user_id} has no reservation {reservation}")
+        if outcome == "other_seconds":
+            raise AlreadyExists(f"reservation {reservation} was settled with other seconds")
+        if outcome == "not_reserved":
+            raise InvalidInput(
+                f"seconds: {given} are more than reservation {reservation} has",
+                remedy="reserve what it takes beyond that, before it is taken",
+            )
+        return QuotaUsage(*usage)
+
+    def _decision(self, outcome: str, usage: list[Any], reservation: UUID | None) -> QuotaDecision:
         if outcome == "no_user":
             raise NotFound(f"user {self._scope.user_id} does not exist")
-        allowed = outcome == "used"
-        return QuotaDecision(allowed, None if allowed else "over_quota", QuotaUsage(*usage))
+        if outcome == "used":
+            return QuotaDecision(True, None, QuotaUsage(*usage), reservation)
+        return QuotaDecision(False, "over_quota", QuotaUsage(*usage))
 
     async def today(self) -> QuotaUsage:
         """What is used of today's quota; raises NotFound for a user who does not exist."""
@@ -161,3 +215,20 @@ class DailyQuotaRepository:
         return await self._scope.count(
             queries.daily_usage.purge, before=day, limit=check_batch(limit)
         )
+
+    async def purge_reservations(self, *, before: date, limit: int = DEFAULT_BATCH) -> int:
+        """Delete up to `limit` reservations of days before one, never of today, the oldest first.
+
+        Under the worker login. Returns how many; call it again while that is `limit`.
+        """
+        day = convert(before, date, "before")
+        return await self._scope.count(
+            queries.daily_usage.purge_reservations, before=day, limit=check_batch(limit)
+        )
+
+
+def _check_seconds(seconds: Decimal | float) -> Decimal:
+    given: Decimal = convert(seconds, Decimal, "seconds")
+    if not 0 < given <= SECONDS_OF_A_DAY:
+        raise InvalidInput(f"seconds must be above 0 and at most {SECONDS_OF_A_DAY:,}")
+    return given

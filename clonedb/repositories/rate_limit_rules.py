@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 from clonedb import queries
 from clonedb.errors import InvalidInput
 from clonedb.pages import filter_arguments
-from clonedb.repositories.rate_limits import ANYTHING, RateLimitScope, RateLimitTier
+from clonedb.repositories.rate_limit_decisions import ANYTHING, RateLimitScope, RateLimitTier
 from clonedb.repositories.writing import columns_of, found
 from clonedb.validation import Label, validated
 

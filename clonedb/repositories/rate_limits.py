@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -12,59 +12,33 @@ from msgspec import UNSET, Meta, UnsetType
 from clonedb import queries
 from clonedb.errors import InvalidInput, NotFound
 from clonedb.pages import DEFAULT_LIMIT, Page, filter_arguments, find_page
+from clonedb.repositories.rate_limit_calls import (
+    Address,
+    check_address,
+    check_endpoint,
+    check_requests,
+    peek,
+    refund,
+    status,
+    take,
+    take_many,
+)
+from clonedb.repositories.rate_limit_decisions import (
+    RateLimitDecision,
+    RateLimitStatus,
+    TokenRequest,
+)
 from clonedb.validation import Label, Moment, convert
 
 if TYPE_CHECKING:
     from clonedb.scope import Scope
 
-RateLimitScope = Literal["user", "endpoint", "address", "everybody"]
-RateLimitTier = Literal["*", "free", "pro", "enterprise"]
-Address = str | ipaddress.IPv4Address | ipaddress.IPv6Address
-
-ANYTHING: Final = "*"  # the endpoint of a rule for whatever has no rule of its own
-
-# The tables' CHECKs have the same bound.
-Tokens = Annotated[float, Meta(gt=0, le=1_000_000_000)]
+Denials = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 BatchSize = Annotated[int, Meta(ge=1, le=100_000)]
 
 DEFAULT_BATCH: Final = 10_000  # rows deleted in a fraction of a second
 
 LONGEST_IDLE: Final = 1e9  # seconds; well inside of what an interval holds
-
-
-class RateLimitRuleKey(msgspec.Struct, frozen=True):
-    """Which rule: `endpoint` and `tier` are `*` where it is for all that have none of their own."""
-
-    scope: RateLimitScope
-    endpoint: str
-    tier: RateLimitTier
-
-
-class RateLimitDecision(msgspec.Struct, frozen=True):
-    """Whether a request may go on, and what a response's headers need.
-
-    `rule` is the one to wait longest for where it was denied, else the one that has least left;
-    None where no rule concerns the request. `limit` and `remaining` are that rule's tokens,
-    `retry_after` seconds until the same request would be admitted, None for never; `reset_at` is
-    when the bucket is full again, None for never.
-    """
-
-    allowed: bool
-    rule: RateLimitRuleKey | None
-    limit: float | None
-    remaining: float | None
-    retry_after: float | None
-    reset_at: datetime | None
-
-
-class RateLimitStatus(msgspec.Struct, frozen=True):
-    """What is left under one rule; `reset_at` is None where it never refills."""
-
-    rule: RateLimitRuleKey
-    limit: float
-    refill_per_second: float
-    remaining: float
-    reset_at: datetime | None
 
 
 class RateLimitWindow(msgspec.Struct, frozen=True):
@@ -113,19 +87,57 @@ class RateLimitRepository:
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
 
-    async def take(self, endpoint: str, *, cost: float = 1) -> RateLimitDecision:
+    async def take(
+        self, endpoint: str, *, cost: float = 1, refundable: bool = False
+    ) -> RateLimitDecision:
         """Take tokens from every bucket that a request of this user concerns, or from none.
 
         Counts the request as admitted or denied. Call it outside a transaction: its buckets,
         which others share, stay locked until the end, and a rollback would give the tokens back.
+        A refundable request costs one more write, and its decision may be given to `refund`.
         Raises NotFound for a user who does not exist, InvalidInput for a cost that is not above 0
         or that no full bucket could pay.
         """
-        return await _take(self._scope, endpoint, cost, None)
+        return await take(self._scope, endpoint, cost, refundable, None)
+
+    async def take_many(
+        self, endpoint: str, requests: Sequence[TokenRequest]
+    ) -> list[RateLimitDecision]:
+        """Take tokens for up to 1,000 requests in one call, in their order.
+
+        The decisions are those of as many calls one after another. One whose cost is above its
+        `limit` is denied here, and is not counted.
+        """
+        return await take_many(self._scope, endpoint, check_requests(requests), None)
+
+    async def peek(self, endpoint: str, *, cost: float = 1) -> RateLimitDecision:
+        """What `take` would decide now; takes and counts nothing, and raises the same."""
+        return await peek(self._scope, endpoint, cost, None)
+
+    async def count_denials(self, endpoint: str, count: int) -> None:
+        """Count requests that were denied without asking, in the minute that it is now.
+
+        For a front that remembers denials. Raises NotFound for a user who does not exist.
+        """
+        counted = await self._scope.value(
+            queries.rate_limits.count_denials,
+            endpoint=check_endpoint(endpoint),
+            count=convert(count, Denials, "count"),
+        )
+        if not counted:
+            raise NotFound(f"user {self._scope.user_id} does not exist")
+
+    async def refund(self, decision: RateLimitDecision) -> bool:
+        """Give back what a refundable request has taken; False if that is no longer possible.
+
+        A receipt is worth its cost once, within an hour, to this user, and fills no bucket above
+        its capacity. The request stays counted as admitted.
+        """
+        return await refund(self._scope, decision)
 
     async def status(self, endpoint: str) -> list[RateLimitStatus]:
         """What is left under each rule, from the narrowest scope to the widest; takes nothing."""
-        return await _status(self._scope, endpoint, None)
+        return await status(self._scope, endpoint, None)
 
     async def reset(self, *, endpoint: str | None = None) -> int:
         """Fill this user's buckets, or the one of a rule's endpoint, under the worker login.
@@ -170,17 +182,34 @@ class AddressRateLimitRepository:
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
 
-    async def take(self, endpoint: str, *, address: Address, cost: float = 1) -> RateLimitDecision:
+    async def take(
+        self, endpoint: str, *, address: Address, cost: float = 1, refundable: bool = False
+    ) -> RateLimitDecision:
         """Like a user's `take`, for somebody who is not logged in; nothing is counted by minute.
 
         An address of IPv6 stands for its network of 64 bits. Raises InvalidInput also for an
         address that is none.
         """
-        return await _take(self._scope, endpoint, cost, check_address(address))
+        return await take(self._scope, endpoint, cost, refundable, check_address(address))
+
+    async def take_many(
+        self, endpoint: str, requests: Sequence[TokenRequest], *, address: Address
+    ) -> list[RateLimitDecision]:
+        """Take tokens for up to 1,000 requests of an address in one call; see a user's."""
+        checked = check_requests(requests)
+        return await take_many(self._scope, endpoint, checked, check_address(address))
+
+    async def peek(self, endpoint: str, *, address: Address, cost: float = 1) -> RateLimitDecision:
+        """What `take` would decide now; takes nothing, and raises the same."""
+        return await peek(self._scope, endpoint, cost, check_address(address))
+
+    async def refund(self, decision: RateLimitDecision) -> bool:
+        """Give back what a refundable request of an address has taken; see a user's."""
+        return await refund(self._scope, decision)
 
     async def status(self, endpoint: str, *, address: Address) -> list[RateLimitStatus]:
         """What is left under each rule, from the narrowest scope to the widest; takes nothing."""
-        return await _status(self._scope, endpoint, check_address(address))
+        return await status(self._scope, endpoint, check_address(address))
 
     async def reset(self, *, address: Address, endpoint: str | None = None) -> int:
         """Fill the buckets of an address, under the worker login; returns how many were in use."""
@@ -204,6 +233,13 @@ class AddressRateLimitRepository:
             queries.rate_limits.purge_buckets, idle_seconds=seconds, limit=check_batch(limit)
         )
 
+    async def purge_receipts(self, *, limit: int = DEFAULT_BATCH) -> int:
+        """Delete up to `limit` receipts that are over an hour old, the oldest first.
+
+        Under the worker login. Returns how many; call it again while that is `limit`.
+        """
+        return await self._scope.count(queries.rate_limits.purge_receipts, limit=check_batch(limit))
+
     async def purge_windows(self, *, before: datetime, limit: int = DEFAULT_BATCH) -> int:
         """Delete up to `limit` counts of minutes before a moment, the oldest first.
 
@@ -215,28 +251,6 @@ class AddressRateLimitRepository:
         )
 
 
-def check_address(address: Address) -> str:
-    """The address in the form that the database reads; InvalidInput for what is none."""
-    if not isinstance(address, str | ipaddress.IPv4Address | ipaddress.IPv6Address):
-        raise InvalidInput(f"address must be an IP address, not {type(address).__name__}")
-    try:
-        known = ipaddress.ip_address(address)
-    except ValueError:
-        raise InvalidInput(f"address is no IP address: {str(address)[:64]!r}") from None
-    if isinstance(known, ipaddress.IPv6Address) and known.scope_id is not None:
-        # The zone names an interface of one host and says nothing about who calls.
-        raise InvalidInput(f"address has a zone, which only its own host knows: {known}")
-    return str(known)
-
-
-def check_endpoint(endpoint: str) -> str:
-    """The endpoint, if it is a text of 1 to 200 characters and not `*`."""
-    name: str = convert(endpoint, Label, "endpoint")
-    if name == ANYTHING:
-        raise InvalidInput("endpoint is *, which stands for all of them: name the one")
-    return name
-
-
 def check_batch(limit: int) -> int:
     """The size of a batch, if it is between 1 and 100,000."""
     size: int = convert(limit, BatchSize, "limit")
@@ -245,29 +259,3 @@ def check_batch(limit: int) -> int:
 
 def _endpoint_filter(endpoint: str | None) -> dict[str, Any]:
     return {} if endpoint is None else {"endpoint": convert(endpoint, Label, "endpoint")}
-
-
-async def _take(scope: Scope, endpoint: str, cost: float, address: str | None) -> RateLimitDecision:
-    amount = convert(cost, Tokens, "cost")
-    rows = await scope.rows(
-        queries.rate_limits.take, endpoint=check_endpoint(endpoint), cost=amount, address=address
-    )
-    outcome, rule_scope, rule_endpoint, rule_tier, limit, remaining, retry_after, reset_at = rows[0]
-    if outcome == "no_user":
-        raise NotFound(f"user {scope.user_id} does not exist")
-    rule = None
-    if rule_scope is not None:
-        rule = RateLimitRuleKey(rule_scope, rule_endpoint, rule_tier)
-    if outcome == "too_costly":
-        raise InvalidInput(
-            f"cost {amount:g} is more than the {limit:g} that the rule for {rule_scope}, endpoint "
-            f"{rule_endpoint}, tier {rule_tier} allows at once: it can never be admitted"
-        )
-    return RateLimitDecision(outcome != "denied", rule, limit, remaining, retry_after, reset_at)
-
-
-async def _status(scope: Scope, endpoint: str, address: str | None) -> list[RateLimitStatus]:
-    rows = await scope.rows(
-        queries.rate_limits.status, endpoint=check_endpoint(endpoint), address=address
-    )
-    return [RateLimitStatus(RateLimitRuleKey(*row[:3]), *row[3:]) for row in rows]

@@ -279,7 +279,11 @@ class UserRepository:
         return stamp is not None
 
     async def hard_delete(self, id: UUID | str) -> bool:
-        """Remove the user and every row that hangs on them, under the worker login."""
+        """Remove the user and every row that hangs on them, under the worker login.
+
+        What they have in the object store is deleted by its `work_off`. StillReferenced where
+        an object of theirs was stored at that moment: call again.
+        """
         removed = await self._scope.value(queries.users.hard_delete, id=check_id(id))
         return removed is not None
 

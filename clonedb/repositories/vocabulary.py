@@ -12,6 +12,7 @@ SubscriptionTier = Literal["free", "pro", "enterprise"]
 SessionState = Literal["idle", "listening", "processing", "speaking", "interrupted", "error"]
 TrainingStatus = Literal["pending", "training", "completed", "failed"]
 DocumentStatus = Literal["pending", "processing", "completed", "failed"]
+ObjectKind = Literal["voice_model", "face_model", "document"]
 # PostgreSQL's text search configurations, as version 15 and later have them.
 DocumentLanguage = Literal[
     "simple", "arabic", "armenian", "basque", "catalan", "danish", "dutch", "english", "finnish",

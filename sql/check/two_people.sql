@@ -56,9 +56,29 @@ documents AS (
     FROM users AS u
     RETURNING user_id, id
 ),
-generations AS (
-    INSERT INTO clonedb.cache_generations (user_id)
-    SELECT u.id FROM users AS u
+-- It makes old what is stored in the same statement, so it names one cache alone.
+changes AS (
+    INSERT INTO clonedb.cache_changes (user_id, caches)
+    SELECT u.id, ARRAY['audio_chunk'] FROM users AS u
+),
+objects AS (
+    INSERT INTO clonedb.stored_objects (
+        user_id, kind, name, object_key, size_bytes, sha256, content_type
+    )
+    SELECT
+        u.id,
+        'voice_model',
+        u.name,
+        '00/' || md5(u.name),
+        5,
+        sha256(u.name::bytea),
+        'text/plain'
+    FROM users AS u
+),
+uploads AS (
+    INSERT INTO clonedb.object_uploads (user_id, object_key, expires_at)
+    SELECT u.id, '01/' || md5(u.name), 'infinity'
+    FROM users AS u
 ),
 embeddings AS (
     INSERT INTO clonedb.embedding_cache (user_id, key, embedding, model, dimensions, tags, expires_at)
@@ -87,8 +107,8 @@ chunks AS (
     FROM users AS u
 ),
 leases AS (
-    INSERT INTO clonedb.cache_fill_leases (user_id, cache, key, holder, generation, expires_at)
-    SELECT u.id, 'embedding_cache', sha256(u.name::bytea), u.id, 0, 'infinity'
+    INSERT INTO clonedb.cache_fill_leases (user_id, cache, key, holder, expires_at)
+    SELECT u.id, 'embedding', sha256(u.name::bytea), u.id, 'infinity'
     FROM users AS u
 ),
 buckets AS (
@@ -104,6 +124,18 @@ limits AS (
 usage AS (
     INSERT INTO clonedb.daily_usage (user_id, day, conversation_seconds, turns)
     SELECT u.id, current_date, 5, 1
+    FROM users AS u
+),
+reservations AS (
+    INSERT INTO clonedb.daily_reservations (user_id, id, day, reserved_seconds)
+    SELECT u.id, clonedb.uuid_v7(), current_date, 5
+    FROM users AS u
+),
+receipts AS (
+    INSERT INTO clonedb.rate_limit_receipts (
+        user_id, id, subject, cost, scopes, buckets, taken_at
+    )
+    SELECT u.id, clonedb.uuid_v7(), '', 1, ARRAY['user'], ARRAY[u.name], now()
     FROM users AS u
 ),
 logs AS (

@@ -8,6 +8,7 @@ DECLARE
 BEGIN
     -- Users first: their rows go by cascade, in the order that the keys ask for.
     DELETE FROM clonedb.conversation_sessions;
+    DELETE FROM clonedb.stored_objects;
     DELETE FROM clonedb.users;
     FOR v_table IN
         SELECT c.oid
@@ -22,6 +23,7 @@ BEGIN
                 'daily_quotas',
                 'rate_limit_rules',
                 'session_transitions',
+                'stored_objects',
                 'users'
             )
     LOOP

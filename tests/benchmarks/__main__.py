@@ -15,15 +15,21 @@ from tests.benchmarks import machine, report
 from tests.benchmarks.contest import Arena
 from tests.benchmarks.effort import DEFAULT, FULL, SMOKE
 from tests.benchmarks.progress import elapsed, say
+from tests.benchmarks.redis_server import running_redis
 from tests.benchmarks.run import Run
 from tests.benchmarks.server import running_server
 from tests.benchmarks.site import Site
 from tests.benchmarks.workloads import (
     bulk,
+    cached_values,
     growth,
+    limits,
     lists,
+    memory_hits,
     point_read,
+    purge,
     record_turn,
+    stampede,
     streaming,
     whole_turn,
 )
@@ -36,8 +42,13 @@ _WORKLOADS = {
     "bulk": bulk,
     "streaming": streaming,
     "growth": growth,
+    "cached_values": cached_values,
+    "memory_hits": memory_hits,
+    "limits": limits,
+    "purge": purge,
+    "stampede": stampede,
 }
-_CONTESTS_AT_MOST = 3  # of one workload
+_CONTESTS_AT_MOST = 4  # of one workload
 
 # Of each minute that a run may take, the seconds that are kept for a contest still to come.
 _RESERVED: Final = 1.3
@@ -62,12 +73,16 @@ def main() -> None:
         _DOCUMENTS if whole else Path(tempfile.mkdtemp(prefix="clonedb-bench-"))
     )
     run = Run(seed=seed, machine=machine.describe())
-    with running_server(arguments.directory) as server:
+    with (
+        running_server(arguments.directory) as server,
+        running_redis(arguments.directory) as redis,
+    ):
         run.machine["postgresql"] = server.version
         run.machine["fsync_ms"] = round(server.fsync_milliseconds(), 2)
-        site = Site(server, effort)
+        run.machine["redis"] = None if redis is None else redis.version
+        site = Site(server, redis, effort)
         order = random.Random(seed)
-        arenas = [Arena(server, loop, order) for loop in effort.loops if _is_installed(loop)]
+        arenas = [Arena(server, redis, loop, order) for loop in effort.loops if _is_installed(loop)]
         names = list(arguments.only or _WORKLOADS)
         try:
             for done, name in enumerate(names):

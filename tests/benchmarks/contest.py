@@ -13,6 +13,7 @@ from tests.benchmarks.ground import Ground
 from tests.benchmarks.pgbench import Pgbench, find_pgbench
 from tests.benchmarks.process import LibraryProcess, PeerAbsent
 from tests.benchmarks.progress import say
+from tests.benchmarks.redis_server import CLIENTS, INSTALL, RedisServer
 from tests.benchmarks.server import BenchmarkServer
 
 
@@ -59,8 +60,11 @@ Results = dict[Cell, list[Measurement]]
 class Arena:
     """Runs contests on one event loop; a library has one process, started when needed first."""
 
-    def __init__(self, server: BenchmarkServer, loop: str, order: random.Random) -> None:
+    def __init__(
+        self, server: BenchmarkServer, redis: RedisServer | None, loop: str, order: random.Random
+    ) -> None:
         self._server = server
+        self._redis = redis
         self.loop = loop
         self._order = order
         self._processes: dict[str, LibraryProcess | Pgbench] = {}
@@ -93,13 +97,17 @@ class Arena:
     def _measure(self, entry: Entry, burst: Burst) -> Measurement:
         process = self._processes[entry.library]
         process.prepare(entry.label, burst)
-        used = self._server.cpu_seconds()
+        used = self._servers_used()
         measurement = process.burst(entry.label, burst)
         if isinstance(process, Pgbench):
             return measurement  # its connections are gone, and what they used with them
-        used = self._server.cpu_seconds() - used
+        used = self._servers_used() - used
         process.release(entry.label)
         return msgspec.structs.replace(measurement, server_cpu=used)
+
+    def _servers_used(self) -> float:
+        redis = 0.0 if self._redis is None else self._redis.cpu_seconds()
+        return self._server.cpu_seconds() + redis
 
     def _open(self, contest: Contest) -> list[Entry]:
         self._start({entry.library for entry in contest.entries} - self.absent)
@@ -117,6 +125,10 @@ class Arena:
                 self._miss("pgbench", "the program")
             else:
                 self._processes["pgbench"] = Pgbench(program)
+        if self._redis is None:
+            for library in sorted(wanted & CLIENTS):
+                self._miss(library, f"redis-server ({INSTALL})")
+            wanted = wanted - CLIENTS
         started = {
             library: LibraryProcess(library, self.loop)
             for library in sorted(wanted - self._processes.keys())

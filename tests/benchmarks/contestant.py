@@ -21,7 +21,13 @@ IDLE_CONNECTIONS = 16
 
 
 class Contestant(ABC):
-    """Opened once, called by many callers at once, closed."""
+    """Opened once, called by many callers at once, closed.
+
+    `batch` is how often a call does the work, one after the other: what takes a microsecond is
+    not measured one by one.
+    """
+
+    batch = 1
 
     def __init__(self, ground: Ground) -> None:
         self.ground = ground
@@ -58,6 +64,13 @@ class Contestant(ABC):
     @abstractmethod
     async def call(self, caller: int) -> None:
         """Do the work once; raises where it did not find or do what it should."""
+
+    async def finish(self) -> None:  # noqa: B027
+        """End what a burst has left to do, before its clock stops."""
+
+    def figures(self) -> dict[str, float]:
+        """What the last burst has shown beside its rate, by the name in the tables."""
+        return {}
 
     @abstractmethod
     async def close(self) -> None:

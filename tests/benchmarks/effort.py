@@ -11,7 +11,8 @@ class Effort(msgspec.Struct, frozen=True):
     """Rounds, the length of a burst in seconds, and sizes.
 
     `minutes` is what a run may take: rounds are left out where they would take longer.
-    `growth` are the numbers of turns at which rates are compared, the smallest first.
+    `growth` are the numbers of turns at which rates are compared, the smallest first. Each of
+    `cache_users` has `cache_entries` in a cache.
     """
 
     minutes: float
@@ -26,11 +27,15 @@ class Effort(msgspec.Struct, frozen=True):
     stream_sessions: int
     stream_turns: int
     growth: tuple[int, ...]
+    cache_users: int
+    cache_entries: int
+    purged_rows: int
+    limited_users: int
     loops: tuple[str, ...]
 
 
 DEFAULT: Final = Effort(
-    minutes=15,
+    minutes=20,
     rounds=7,
     burst=0.3,
     long_rounds=5,
@@ -42,6 +47,10 @@ DEFAULT: Final = Effort(
     stream_sessions=1_000,
     stream_turns=1_000,
     growth=(10_000, 100_000, 1_000_000),
+    cache_users=200,
+    cache_entries=10,
+    purged_rows=1_000_000,
+    limited_users=10_000,
     loops=("asyncio", "uvloop"),
 )
 
@@ -60,5 +69,9 @@ SMOKE: Final = Effort(
     stream_sessions=10,
     stream_turns=100,
     growth=(1_000, 2_000),
+    cache_users=20,
+    cache_entries=5,
+    purged_rows=5_000,
+    limited_users=200,
     loops=("uvloop",),
 )

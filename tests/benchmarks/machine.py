@@ -18,6 +18,11 @@ _PACKAGES: Final = (
     "tortoise-orm",
     "uvloop",
     "msgspec",
+    "redis",
+    "hiredis",
+    "valkey-glide",
+    "cachetools",
+    "limits",
 )
 
 

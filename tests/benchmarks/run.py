@@ -12,7 +12,7 @@ from tests.benchmarks.contest import Contest, Results
 
 
 class Ratio(msgspec.Struct, frozen=True):
-    """How many times as fast: the median over the rounds, and the lowest and highest round."""
+    """The median over the rounds, and the lowest and highest round: how many times as fast, say."""
 
     median: float
     low: float
@@ -52,6 +52,13 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
         """MiB of the client process, at most, where it is known."""
         known = [each.memory for each in self.rounds if each.memory is not None]
         return max(known) if known else None
+
+    def figure(self, name: str) -> Ratio | None:
+        """A figure of the work's own: the median round, the lowest and the highest."""
+        values = [each.figures[name] for each in self.rounds if name in each.figures]
+        if not values:
+            return None
+        return Ratio(statistics.median(values), min(values), max(values))
 
     def ratio_to(self, other: Series) -> Ratio:
         """How many times as fast as the other in the same rounds."""

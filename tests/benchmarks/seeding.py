@@ -129,6 +129,53 @@ def add_sessions(
     return pairs
 
 
+def add_cached_values(
+    connection: Connection, rows: list[tuple[UUID, bytes, bytes, bytes, str]], model: str
+) -> None:
+    """An embedding and an answer of each: user, the two keys, the two values; fresh for a day."""
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO clonedb.embedding_cache "
+            "(user_id, key, embedding, model, dimensions, expires_at) "
+            "VALUES (%s, %s, %s, %s, %s, now() + interval '1 day')",
+            [(user, key, value, model, len(value) // 4) for user, key, _, value, _ in rows],
+        )
+        cursor.executemany(
+            "INSERT INTO clonedb.llm_response_cache (user_id, key, response, provider, expires_at) "
+            "VALUES (%s, %s, %s, 'claude-3-opus', now() + interval '1 day')",
+            [(user, key, value) for user, _, key, _, value in rows],
+        )
+        # As of users who have changed documents: an entry is compared with its generation.
+        cursor.execute(
+            "INSERT INTO clonedb.cache_generations (user_id) SELECT DISTINCT unnest(%s::uuid[])",
+            ([user for user, *_ in rows],),
+        )
+
+
+def add_expired_answers(connection: Connection, users: list[UUID], count: int) -> None:
+    """Answers of 100 characters, stored over some hours, that lived for an hour with its jitter."""
+    connection.execute(
+        """
+        INSERT INTO clonedb.llm_response_cache (
+            user_id, key, response, provider, expires_at, created_at, updated_at
+        )
+        SELECT
+            (%(users)s::uuid[])[1 + n %% %(owners)s],
+            sha256(int8send(n)),
+            repeat('It was slower. ', 7),
+            'claude-3-opus',
+            stored.at + interval '1 hour' * (1 - 0.1 * random()),
+            stored.at,
+            stored.at
+        FROM generate_series(1, %(count)s::bigint) AS n
+        CROSS JOIN LATERAL (
+            SELECT now() - interval '12 hours' + n * interval '10 hours' / %(count)s::bigint AS at
+        ) AS stored
+        """,
+        {"users": users, "owners": len(users), "count": count},
+    )
+
+
 def sample_turns(connection: Connection, count: int) -> list[tuple[UUID, UUID, UUID]]:
     """Some turns, from everywhere in the table."""
     return connection.execute(

@@ -79,7 +79,7 @@ class BenchmarkServer:
         """The CPU that all processes of the server have used so far."""
         for process in (self._postmaster, *self._postmaster.children()):
             try:
-                self._used[process.pid] = _cpu_seconds(process)
+                self._used[process.pid] = cpu_seconds_of(process)
             except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
                 continue  # what it had used stays counted
         return sum(self._used.values())
@@ -112,7 +112,8 @@ def _configure(server: EmbeddedServer) -> None:
     server.start()
 
 
-def _cpu_seconds(process: psutil.Process) -> float:
+def cpu_seconds_of(process: psutil.Process) -> float:
+    """The CPU that a process has used so far."""
     # Linux tells nanoseconds here; cpu_times counts in hundredths of a second.
     statistics = Path(f"/proc/{process.pid}/schedstat")
     if statistics.exists():

@@ -11,6 +11,7 @@ from tests.benchmarks import seeding
 from tests.benchmarks.effort import Effort
 from tests.benchmarks.ground import Ground
 from tests.benchmarks.progress import say
+from tests.benchmarks.redis_server import RedisServer
 from tests.benchmarks.server import BenchmarkServer
 
 _BASE = "bench"
@@ -19,8 +20,9 @@ _BASE = "bench"
 class Site:
     """The databases of one run."""
 
-    def __init__(self, server: BenchmarkServer, effort: Effort) -> None:
+    def __init__(self, server: BenchmarkServer, redis: RedisServer | None, effort: Effort) -> None:
         self.server = server
+        self.redis = redis
         self.effort = effort
 
     def database(self, name: str) -> seeding.Connection:
@@ -64,6 +66,7 @@ class Site:
         conversations: list[tuple[UUID, UUID]] | None = None,
         turns: list[tuple[UUID, UUID, UUID]] | None = None,
         rows: int = 0,
+        expired: int = 0,
     ) -> Ground:
         """What contestants in a database are told."""
         return Ground(
@@ -74,6 +77,8 @@ class Site:
             conversations=conversations or [],
             turns=turns or [],
             rows=rows,
+            expired=expired,
+            redis="" if self.redis is None else self.redis.socket,
         )
 
     def new_connection(self) -> psycopg.Connection[tuple[object, ...]]:

@@ -23,7 +23,15 @@ through, need no context, and send the statements of `sql/` where they take SQL;
 the generic plans that clonedb asks for, and the ORMs bound a turn's id by its session's window.
 Peers build the same Structs (the ORMs their objects). asyncpg and psycopg have prepared statements;
 pinned is a connection for each caller, a pool has 10. COPY is refused under row-level security, so
-the two peers that use it connect as superuser. Plain is asyncio's own event loop."""
+the two peers that use it connect as superuser. Plain is asyncio's own event loop.
+
+redis-server keeps nothing on disk. It and PostgreSQL are on unix sockets, for all clients. redis-py
+has hiredis and a connection for each caller, valkey-glide one for all of them. Whoever stores a
+cached value stores the same bytes under the same digest; peers are given the digest, clonedb's
+caches make it of the text or the prompt in each call. Tables are vacuumed before each burst. Every
+user has changed documents, so that a generation is looked up. Hits are counted in a process's
+memory, and the time in which a burst's are recorded is part of it. A figure of its own (p99, say)
+is the median of the rounds, with the worst in brackets; by that one a target is met or not."""
 
 
 def render(run: Run) -> str:
@@ -89,9 +97,8 @@ def _targets(found: list[Finding], loops: list[str]) -> list[str]:
             elif value is None:
                 cells.append("")
             else:
-                unit = {"client_us": "µs", "memory_growth": "MiB", "longest_pause_ms": "ms"}
-                figure = finding.target.figure if isinstance(finding.target, Limit) else ""
-                cells.append(f"{_number(value)} {unit[figure]}{mark}")
+                unit = finding.target.unit if isinstance(finding.target, Limit) else ""
+                cells.append(f"{_number(value)} {unit}{mark}")
         lines.append(_row([finding.target.work, finding.target.goal, *cells]))
     return [*lines, ""]
 
@@ -107,6 +114,14 @@ def _table(contest: ContestResult, callers: int, loops: list[str]) -> list[str]:
         f"server {cpu}",
         "MiB",
     ]
+    figures = dict.fromkeys(
+        name
+        for series in contest.series
+        if series.callers == callers
+        for each in series.rounds
+        for name in each.figures
+    )
+    head += [f"{name}, {_LOOPS[loop]}" for name in figures for loop in loops]
     for label in _compared(contest):
         short = "share of the first" if contest.base else f"{label} is … times as fast"
         head += [f"{short}, {_LOOPS[loop]}" for loop in loops]
@@ -119,6 +134,11 @@ def _table(contest: ContestResult, callers: int, loops: list[str]) -> list[str]:
             *(_cell(None if each is None else each.client_us / scale) for each in found.values()),
             _cell(_last(each.server_us for each in found.values() if each), scale),
             _cell(_last(each.memory for each in found.values() if each)),
+        ]
+        cells += [
+            "" if each is None else _own_figure(each.figure(name))
+            for name in figures
+            for each in found.values()
         ]
         cells += [
             _comparison(contest, loop, callers, ours, label)
@@ -138,6 +158,10 @@ def _comparison(contest: ContestResult, loop: str, callers: int, ours: str, labe
     if mine is None or other is None or ours == label:
         return ""
     return _ratio(other.ratio_to(mine) if contest.base else mine.ratio_to(other))
+
+
+def _own_figure(figure: Ratio | None) -> str:
+    return "" if figure is None else f"{_number(figure.median)} ({_number(figure.high)})"
 
 
 def _passes(contest: ContestResult, loops: list[str]) -> list[str]:
@@ -192,7 +216,9 @@ def _ratio(ratio: Ratio) -> str:
 
 
 def _number(value: float) -> str:
-    """Three digits that count, and whole numbers from 100 on."""
+    """Three digits that count, two of what is very small, and whole numbers from 100 on."""
     if value >= 100:
         return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    if value >= 10:
+        return f"{value:.1f}"
+    return f"{value:.2f}" if value >= 0.01 or not value else f"{value:.2g}"

@@ -7,7 +7,15 @@ from typing import Final
 import msgspec
 
 from tests.benchmarks.run import Ratio, Run, Series
-from tests.benchmarks.workloads import growth, point_read, record_turn, whole_turn
+from tests.benchmarks.workloads import (
+    cached_values,
+    growth,
+    limits,
+    memory_hits,
+    point_read,
+    record_turn,
+    whole_turn,
+)
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,14 +31,26 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Limit(msgspec.Struct, frozen=True, kw_only=True):
-    """A figure of clonedb's own that is not to be passed."""
+    """A figure of clonedb's own: at most so much in the worst round, or a rate of at least so much.
+
+    `figure` is a property of a series, a field of a measurement, or one of the work's own figures.
+    """
 
     work: str
     goal: str
     contest: str
     callers: int
     figure: str
-    at_most: float
+    unit: str
+    at_most: float | None = None
+    at_least: float | None = None
+    ours: str = "clonedb"
+
+    def allows(self, value: float) -> bool:
+        """Whether the value meets it."""
+        return (self.at_most is None or value <= self.at_most) and (
+            self.at_least is None or value >= self.at_least
+        )
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -45,7 +65,7 @@ class Finding(msgspec.Struct, frozen=True):
         if value is None:
             return None
         if isinstance(self.target, Limit):
-            return isinstance(value, float) and value <= self.target.at_most
+            return isinstance(value, float) and self.target.allows(value)
         return isinstance(value, Ratio) and value.median >= self.target.at_least
 
 
@@ -71,6 +91,8 @@ _RECORD: Final = "record_turn, fsync on"
 _COPY: Final = "psycopg, COPY of encoded data"
 _BULK: Final = "10,000 rows"
 _WHOLE: Final = "the whole turn"
+_EMBEDDING: Final = "cached embedding, 16 callers"
+_PURGE: Final = "purge of expired entries"
 
 _RATIOS: Final = [
     _ratio(_POINT, "≥ 1.5 × asyncpg pinned", "point_read", 16, _PLAIN, "asyncpg, pinned", 1.5),
@@ -156,6 +178,45 @@ _RATIOS: Final = [
             ("growth_any_list", "list of any session", 0.9),
         )
     ),
+    *(
+        _ratio(work, f"≥ {times} × {theirs}", contest, 16, cached_values.FRONT, theirs, times)
+        for work, contest, theirs, times in (
+            (_EMBEDDING, "embedding_get", cached_values.REDIS, 2.2),
+            (_EMBEDDING, "embedding_get", cached_values.GLIDE, 1.5),
+            ("cached answer with its hit, 16 callers", "answer_get", cached_values.ONE_TRIP, 3.5),
+            ("cached embedding put again, 16 callers", "embedding_put", cached_values.REDIS, 2),
+            (
+                "cached embedding put anew, 16 callers",
+                "embedding_overwrite",
+                cached_values.REDIS,
+                1.1,
+            ),
+        )
+    ),
+    *(
+        _ratio(
+            "cached embedding in memory",
+            f"≥ {times:g} × {theirs}",
+            *("memory_hit", 1, memory_hits.FRONT, theirs, times),
+        )
+        for theirs, times in ((cached_values.REDIS, 100), (memory_hits.TTL, 0.5))
+    ),
+    *(
+        _ratio(
+            f"{work}, {callers} callers",
+            f"{way}≥ {times} × {limits.LUA}",
+            *(contest, callers, ours, limits.LUA, times),
+        )
+        for work, contest, single, shared in (
+            ("limit, one key denied", "limit_denied", 2.5, 25),
+            ("limit, 10,000 keys", "limit_many", 1.7, 4),
+        )
+        for callers, way, ours, times in (
+            (limits.CALLERS, "repository ", limits.USER, single),
+            (limits.CALLERS, "front ", limits.FRONT, single),
+            (limits.MANY_CALLERS, "front ", limits.FRONT, shared),
+        )
+    ),
 ]
 
 _LIMITS: Final = [
@@ -166,6 +227,7 @@ _LIMITS: Final = [
             contest="whole_turn",
             callers=callers,
             figure="client_us",
+            unit="µs",
             at_most=600,
         )
         for callers in (16, 100)
@@ -176,6 +238,7 @@ _LIMITS: Final = [
         contest="stream",
         callers=1,
         figure="memory_growth",
+        unit="MiB",
         at_most=30,
     ),
     Limit(
@@ -184,7 +247,60 @@ _LIMITS: Final = [
         contest="stream",
         callers=1,
         figure="longest_pause_ms",
+        unit="ms",
         at_most=50,
+    ),
+    *(
+        Limit(
+            work=f"cached embedding {where}, 16 callers",
+            goal=f"under {most} ms at p99",
+            contest="cache_latency",
+            callers=16,
+            ours=ours,
+            figure="p99, ms",
+            unit="ms",
+            at_most=most,
+        )
+        for where, ours, most in (
+            ("in memory", memory_hits.MEMORY, 1),
+            ("in the table", memory_hits.TABLE, 10),
+        )
+    ),
+    Limit(
+        work=_PURGE,
+        goal="≥ 600,000 rows/s",
+        contest="purge",
+        callers=1,
+        figure="rate",
+        unit="rows/s",
+        at_least=600_000,
+    ),
+    Limit(
+        work=_PURGE,
+        goal="no batch over 15 ms",
+        contest="purge",
+        callers=1,
+        figure="longest batch, ms",
+        unit="ms",
+        at_most=15,
+    ),
+    Limit(
+        work=_PURGE,
+        goal="readers meanwhile under 10 ms at p99",
+        contest="purge",
+        callers=1,
+        figure="readers meanwhile, p99, ms",
+        unit="ms",
+        at_most=10,
+    ),
+    Limit(
+        work="200 callers in 4 processes on a cold key",
+        goal="computed once",
+        contest="stampede",
+        callers=1,
+        figure="times computed, at most",
+        unit="time",
+        at_most=1,
     ),
 ]
 
@@ -206,7 +322,7 @@ def _find(run: Run, loop: str, target: Target | Limit) -> Ratio | float | None:
     if contest is None:
         return None
     if isinstance(target, Limit):
-        series = contest.find(loop, target.callers, "clonedb")
+        series = contest.find(loop, target.callers, target.ours)
         return None if series is None else _figure(series, target.figure)
     ours = contest.find(loop, target.callers, target.ours)
     theirs = contest.find(loop, target.callers, target.theirs)
@@ -214,7 +330,11 @@ def _find(run: Run, loop: str, target: Target | Limit) -> Ratio | float | None:
 
 
 def _figure(series: Series, name: str) -> float | None:
-    if name == "client_us":
-        return series.client_us
-    values = [getattr(each, name) for each in series.rounds]
+    if name in ("client_us", "rate"):
+        value: float = getattr(series, name)
+        return value
+    own = series.figure(name)
+    if own is not None:
+        return own.high
+    values = [getattr(each, name, None) for each in series.rounds]
     return max(values) if values and None not in values else None

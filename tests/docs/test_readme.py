@@ -7,15 +7,22 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from clonedb import Database, User, UserScope, queries
+from clonedb import Database, ObjectStore, User, UserScope, queries
 from clonedb.queries import load_directory, query_of
 from clonedb.testing import IsolatedDatabase
 
 ROOT = Path(__file__).parents[2]
-GUIDES = ["README.md", "docs/services.md", "docs/dba.md", "docs/operations.md"]
+GUIDES = [
+    "README.md",
+    "docs/services.md",
+    "docs/dba.md",
+    "docs/operations.md",
+    "docs/security.md",
+]
 
 
 def blocks(guide: str, language: str) -> list[str]:
@@ -58,8 +65,12 @@ async def test_the_services_guides_transaction_runs(as_ada: UserScope) -> None:
     assert await as_ada.conversation_sessions.count() == 1
 
 
-async def test_the_services_guides_cache_runs(migrated: IsolatedDatabase, ada: User) -> None:
-    (example,) = (block for block in blocks("docs/services.md", "python") if "serve(" in block)
+def test_the_services_guides_cache_runs(migrated: IsolatedDatabase, ada: User) -> None:
+    (example,) = (
+        block
+        for block in blocks("docs/services.md", "python")
+        if "async def serve(user_id" in block
+    )
     program = example + (
         "\nimport asyncio\n"
         "async def model():\n    return 'Algebraic patterns.'\n"
@@ -73,6 +84,20 @@ async def test_the_services_guides_cache_runs(migrated: IsolatedDatabase, ada: U
         timeout=60,
     )
     assert (finished.stderr, finished.stdout) == ("", "Algebraic patterns.\n")
+
+
+async def test_the_services_guides_object_is_stored_and_read(
+    as_ada: UserScope, tmp_path: Path
+) -> None:
+    (example,) = (block for block in blocks("docs/services.md", "python") if "ObjectStore" in block)
+    defined: dict[str, Any] = {}
+    exec(example, defined)  # noqa: S102 - the guide's own example
+    trained, copy = tmp_path / "trained", tmp_path / "copy"
+    trained.write_bytes(bytes(3_000_000))
+    store = ObjectStore(tmp_path / "objects")
+    model, size = await defined["store_and_read"](store, as_ada, trained, copy)
+    assert (model.name, size) == ("ada.pth", 3_000_000)
+    assert copy.read_bytes() == trained.read_bytes()
 
 
 async def test_the_dbas_example_shows_what_a_service_sees(

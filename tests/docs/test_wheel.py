@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 PROGRAM = """
 import asyncio, pathlib, sys, clonedb
-from clonedb import migrate, resources
+from clonedb import doctor, migrate, resources
 
 package = pathlib.Path(clonedb.__file__).parent
 assert package.is_relative_to(sys.prefix), package
@@ -31,6 +31,7 @@ async def main():
         print(session.state, len(list(resources.migrations_directory().glob("*.sql"))))
 
 migrate.apply(sys.argv[1])
+assert doctor.examine(sys.argv[1]).findings == []
 asyncio.run(main())
 """
 

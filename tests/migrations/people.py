@@ -64,16 +64,21 @@ ROWS = {
             (user_id, key, audio, format, duration_ms, sample_rate, expires_at)
         VALUES (%(user)s, sha256('1'), '\\x00', 'pcm', 1, 24000, now() + interval '1 hour')
     """,
-    "cache_generations": """
-        INSERT INTO clonedb.cache_generations (user_id) VALUES (%(user)s)
+    "cache_changes": """
+        INSERT INTO clonedb.cache_changes (user_id, caches) VALUES (%(user)s, '{embedding}')
     """,
     "cache_fill_leases": """
         INSERT INTO clonedb.cache_fill_leases (user_id, cache, key, holder, expires_at)
-        VALUES (%(user)s, 'embedding_cache', sha256('2'), gen_random_uuid(), now())
+        VALUES (%(user)s, 'embedding', sha256('2'), gen_random_uuid(), now())
     """,
     "rate_limit_buckets": """
         INSERT INTO clonedb.rate_limit_buckets (user_id, scope, subject, endpoint, tokens)
         VALUES (%(user)s, 'user', '', '*', 3.5)
+    """,
+    "rate_limit_receipts": """
+        INSERT INTO clonedb.rate_limit_receipts
+            (user_id, id, subject, cost, scopes, buckets, taken_at)
+        VALUES (%(user)s, gen_random_uuid(), '', 1, '{user}', '{*}', now())
     """,
     "rate_limits": """
         INSERT INTO clonedb.rate_limits (user_id, endpoint, window_start)
@@ -82,6 +87,10 @@ ROWS = {
     "daily_usage": """
         INSERT INTO clonedb.daily_usage (user_id, day, conversation_seconds)
         VALUES (%(user)s, '2026-01-01', 12.5)
+    """,
+    "daily_reservations": """
+        INSERT INTO clonedb.daily_reservations (user_id, id, day, reserved_seconds)
+        VALUES (%(user)s, clonedb.uuid_v7(), '2026-01-01', 12.5)
     """,
     "audit_logs": """
         INSERT INTO clonedb.audit_logs (actor_ref, subject_ref, action, resource, result)
@@ -93,10 +102,28 @@ ROWS = {
         INSERT INTO clonedb.audit_subjects (user_id, id, ip_address)
         VALUES (%(user)s, clonedb.uuid_v7(), '192.0.2.1')
     """,
+    "stored_objects": """
+        INSERT INTO clonedb.stored_objects
+            (user_id, kind, name, object_key, size_bytes, sha256, content_type)
+        VALUES (
+            %(user)s, 'document', 'diary.txt', '00/' || md5(random()::text), 1, sha256('1'),
+            'text/plain'
+        )
+    """,
+    "object_uploads": """
+        INSERT INTO clonedb.object_uploads (user_id, object_key, expires_at)
+        VALUES (%(user)s, '00/' || md5(random()::text), now() + interval '1 day')
+    """,
 }
 
 # Shared rows belong to nobody: everybody reads them.
-SHARING = ("embedding_cache", "vector_search_cache", "llm_response_cache", "audio_chunk_cache")
+SHARING = (
+    "embedding_cache",
+    "vector_search_cache",
+    "llm_response_cache",
+    "audio_chunk_cache",
+    "stored_objects",
+)
 
 _OWN = {
     "users": "id = {user}",

@@ -27,6 +27,8 @@ from clonedb import new_id
 
 ADA, GRACE, DELETED = new_id(), new_id(), new_id()
 TABLES = list(ROWS)
+# Whoever could look a receipt up could give back what they never took.
+READABLE = [table for table in TABLES if table != "rate_limit_receipts"]
 OWNED_BY_USER_ID = [table for table in TABLES if table not in ("users", "audit_logs")]
 OUTSIDERS = pytest.mark.parametrize(
     "outsider", [GRACE, DELETED, None, new_id()], ids=["another", "deleted", "nobody", "unknown"]
@@ -134,14 +136,14 @@ def test_every_table_of_people_is_tried(login: Login) -> None:
     assert {name for (name,) in found} == set(TABLES)
 
 
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("table", READABLE)
 def test_a_user_sees_their_own_rows(login: Login, table: str) -> None:
     with login("clonedb_app") as connection:
         act_for(connection, ADA)
         assert count(connection, table, owned_by(table, ADA)) == 1
 
 
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("table", READABLE)
 @OUTSIDERS
 def test_select_finds_nothing_of_others(login: Login, table: str, outsider: UUID | None) -> None:
     with login("clonedb_app") as connection:
@@ -216,7 +218,7 @@ def test_nobody_gives_their_rows_to_another(login: Login, table: str) -> None:
 
 
 @pytest.mark.parametrize("table", SHARING)
-@pytest.mark.parametrize("statement", ["UPDATE {} SET hit_count = 9", "DELETE FROM {}"])
+@pytest.mark.parametrize("statement", ["UPDATE {} SET created_at = now()", "DELETE FROM {}"])
 def test_shared_rows_are_changed_by_the_worker_alone(
     login: Login, table: str, statement: str
 ) -> None:

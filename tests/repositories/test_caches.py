@@ -290,6 +290,21 @@ async def test_the_purge_takes_what_has_expired_in_batches_and_leaves_the_rest(
         assert [key for _, key in rows_of(migrated, kind)] == [A, A]
 
 
+async def test_a_purge_goes_on_where_its_last_batch_has_ended(
+    worker: Database, as_ada: UserScope, migrated: IsolatedDatabase
+) -> None:
+    for kind in KINDS:
+        for number in range(25):
+            await kind.put(as_ada, key_of(str(number)), 1)
+        expire(migrated, kind)
+        await kind.put(as_ada, A, 1)
+        cache = kind.of(worker)
+        # All have expired at the same moment, which no batch passes by.
+        assert [dropped async for dropped in cache.purge_batches(limit=10)] == [10, 10, 5]
+        assert [dropped async for dropped in cache.purge_batches()] == [0]
+        assert len(rows_of(migrated, kind)) == 1
+
+
 async def test_a_user_purges_only_what_is_theirs(
     as_ada: UserScope, as_grace: UserScope, migrated: IsolatedDatabase
 ) -> None:

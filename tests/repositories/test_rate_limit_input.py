@@ -99,17 +99,25 @@ async def test_a_cost_above_the_capacity_is_refused_as_one_that_never_fits(
 
 
 NOT_ARGUMENTS: tuple[tuple[tuple[Any, ...], bool], ...] = (
-    (("talk", 0, None), True),
-    (("talk", -5, None), True),
-    (("talk", NAN, None), True),
-    (("talk", INFINITY, None), True),
-    (("talk", None, None), True),
-    ((None, 1, None), True),
-    (("", 1, None), True),
-    (("*", 1, None), True),
-    (("x" * 201, 1, None), True),
-    (("talk", 1, None), False),
-    (("talk", 1, "nowhere"), False),
+    (("talk", [0.0], [1], None, None), True),
+    (("talk", [-5.0], [1], None, None), True),
+    (("talk", [NAN], [1], None, None), True),
+    (("talk", [INFINITY], [1], None, None), True),
+    (("talk", [None], [1], None, None), True),
+    (("talk", [1.0, 0.0], [1, 1], None, None), True),
+    (("talk", [1.0], [0], None, None), True),
+    (("talk", [1.0], [-1], None, None), True),
+    (("talk", [1.0], [None], None, None), True),
+    (("talk", [1.0], [1_000_001], None, None), True),
+    (("talk", [1.0], [1, 1], None, None), True),
+    (("talk", [1.0], None, None, None), True),
+    (("talk", [1.0], [1], [None, None], None), True),
+    ((None, [1.0], [1], None, None), True),
+    (("", [1.0], [1], None, None), True),
+    (("*", [1.0], [1], None, None), True),
+    (("x" * 201, [1.0], [1], None, None), True),
+    (("talk", [1.0], [1], None, None), False),
+    (("talk", [1.0], [1], None, "nowhere"), False),
 )
 
 
@@ -122,7 +130,11 @@ def test_the_function_itself_refuses_what_the_library_would_not_send(
                 "SELECT set_config('clonedb.user_id', %s, true)", [str(ada.id) if acting else ""]
             )
             with pytest.raises(psycopg.DataError):
-                connection.execute("SELECT * FROM clonedb.take_tokens(%s, %s, %s)", arguments)
+                connection.execute(
+                    "SELECT * FROM clonedb.take_tokens("
+                    "%s, %s::float8[], %s::integer[], %s::uuid[], %s)",
+                    arguments,
+                )
             connection.rollback()
 
 

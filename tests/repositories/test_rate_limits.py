@@ -153,8 +153,8 @@ async def test_a_request_that_no_rule_concerns_is_admitted(
 
 Steps = st.lists(
     st.one_of(
-        st.tuples(st.just("take"), st.integers(1, 12)),
-        st.tuples(st.just("wait"), st.integers(0, 30)),
+        st.tuples(st.just("take"), st.integers(1, 12), st.integers(1, 4)),
+        st.tuples(st.just("wait"), st.integers(0, 30), st.just(0)),
     ),
     max_size=25,
 )
@@ -167,7 +167,7 @@ Steps = st.lists(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_a_bucket_is_what_its_definition_says(
-    migrated: IsolatedDatabase, steps: list[tuple[str, int]], capacity: int, refill: int
+    migrated: IsolatedDatabase, steps: list[tuple[str, int, int]], capacity: int, refill: int
 ) -> None:
     # Half tokens, and 500 seconds for each step of time: what really goes by is far below that.
     user = new_id()
@@ -186,7 +186,7 @@ def test_a_bucket_is_what_its_definition_says(
             [capacity, refill * SLOW],
         )
         app.execute("SELECT set_config('clonedb.user_id', %s, false)", [str(user)])
-        for step, amount in steps:
+        for step, amount, together in steps:
             if step == "wait":
                 superuser.execute(
                     "UPDATE clonedb.rate_limit_buckets "
@@ -196,13 +196,14 @@ def test_a_bucket_is_what_its_definition_says(
                 tokens = min(capacity * 2, tokens + refill * amount)
                 continue
             row = app.execute(
-                "SELECT outcome, remaining FROM clonedb.take_tokens('talk', %s, NULL)",
-                [amount / 2],
+                "SELECT granted, tokens "
+                "FROM clonedb.take_tokens('talk', ARRAY[%s]::float8[], ARRAY[%s], NULL, NULL)",
+                [amount / 2, together],
             ).fetchone()
             assert row is not None
-            assert row[0] == ("admitted" if tokens >= amount else "denied")
-            tokens -= amount if tokens >= amount else 0
-            assert tokens / 2 <= row[1] < tokens / 2 + 0.25
+            assert row[0] == [min(together, tokens // amount)]
+            assert tokens / 2 <= row[1][0] < tokens / 2 + 0.25
+            tokens -= row[0][0] * amount
 
 
 # Which rules count.

@@ -78,6 +78,7 @@ TABLE_CALLS: dict[str, tuple[Call, object]] = {
     "invalidate_by_document": (lambda cache: cache.invalidate_by_document(DOCUMENT), 0),
     "invalidate_all": (lambda cache: cache.invalidate_all(), 0),
     "purge_expired": (lambda cache: cache.purge_expired(), 0),
+    "purge_batches": (lambda cache: anext(cache.purge_batches()), 0),
 }
 
 NOTHING = DroppedEntries(0, 0, 0, 0)

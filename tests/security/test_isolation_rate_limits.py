@@ -16,9 +16,12 @@ from clonedb import (
     Database,
     NewRateLimitRule,
     PermissionDenied,
+    RateLimitDecision,
     RateLimitRepository,
+    TokenRequest,
     User,
     UserScope,
+    new_id,
 )
 from clonedb.testing import IsolatedDatabase
 
@@ -26,6 +29,12 @@ Call = Callable[[UserScope], Awaitable[Any]]
 
 LIMIT_CALLS: dict[str, Call] = {
     "take": lambda scope: scope.rate_limits.take("talk", cost=2),
+    "count_denials": lambda scope: scope.rate_limits.count_denials("talk", 1),
+    "take_many": lambda scope: scope.rate_limits.take_many("talk", [TokenRequest(2)]),
+    "peek": lambda scope: scope.rate_limits.peek("talk"),
+    "refund": lambda scope: scope.rate_limits.refund(
+        RateLimitDecision(True, None, 7, 5, 0, None, 0, scope.user_id)
+    ),
     "status": lambda scope: scope.rate_limits.status("talk"),
     "find_many": lambda scope: scope.rate_limits.find_many(with_total=True),
     "statistics": lambda scope: scope.rate_limits.statistics(),
@@ -33,6 +42,8 @@ LIMIT_CALLS: dict[str, Call] = {
 }
 USAGE_CALLS: dict[str, Call] = {
     "use": lambda scope: scope.daily_usage.use(5),
+    "reserve": lambda scope: scope.daily_usage.reserve(5),
+    "settle": lambda scope: scope.daily_usage.settle(new_id(), seconds=0),
     "today": lambda scope: scope.daily_usage.today(),
     "find_many": lambda scope: scope.daily_usage.find_many(with_total=True),
 }
@@ -123,11 +134,14 @@ async def test_without_a_user_only_the_address_is_limited(
 
 
 FORBIDDEN = (
-    "SELECT clonedb.rate_limit_states(%(ada)s, 'talk', NULL)",
     "INSERT INTO clonedb.rate_limit_buckets VALUES (%(ada)s, 'user', '', 'talk', 1000)",
     "INSERT INTO clonedb.rate_limit_buckets VALUES (%(grace)s, 'user', '', 'talk', 1000)",
     "UPDATE clonedb.rate_limit_buckets SET tokens = 1000",
     "DELETE FROM clonedb.rate_limit_buckets",
+    "SELECT id FROM clonedb.rate_limit_receipts",
+    "INSERT INTO clonedb.rate_limit_receipts VALUES (%(grace)s, %(grace)s, '', 9, '{user}', '{*}')",
+    "SELECT clonedb.log_rate_limits(true)",
+    "DELETE FROM clonedb.rate_limit_receipts",
     "INSERT INTO clonedb.rate_limits VALUES (%(ada)s, 'talk', now(), 5)",
     "UPDATE clonedb.rate_limits SET request_count = 0",
     "DELETE FROM clonedb.rate_limits",
@@ -135,6 +149,9 @@ FORBIDDEN = (
     "INSERT INTO clonedb.daily_usage VALUES (%(ada)s, current_date, 5)",
     "UPDATE clonedb.daily_usage SET conversation_seconds = 0",
     "DELETE FROM clonedb.daily_usage",
+    "INSERT INTO clonedb.daily_reservations VALUES (%(grace)s, %(grace)s, current_date, 5)",
+    "UPDATE clonedb.daily_reservations SET settled_seconds = 0",
+    "DELETE FROM clonedb.daily_reservations",
     "UPDATE clonedb.daily_quotas SET conversation_seconds = NULL",
     "DELETE FROM clonedb.daily_quotas",
 )
@@ -188,7 +205,7 @@ async def test_a_schema_of_the_callers_own_changes_no_decision(
             connection.execute("SELECT set_config('clonedb.user_id', %s, true)", [str(spent.id)])
             connection.execute("SET LOCAL search_path = trap, pg_catalog")
             row = connection.execute(
-                "SELECT outcome FROM clonedb.take_tokens('talk', 1, NULL)"
+                "SELECT granted FROM clonedb.take_tokens('talk', '{1}', '{1}', NULL, NULL)"
             ).fetchone()
-            assert row == ("denied",)
+            assert row == ([0],)
         superuser.execute("DROP SCHEMA trap CASCADE")

@@ -116,7 +116,7 @@ def test_a_put_looks_at_one_row(peopled: tuple[Connection, str], table: str) -> 
     reads = [node for node in scans(plan) if node["Node Type"] != "ModifyTable"]
     assert {node.get("Index Name") for node in reads} == {
         f"{table}_pkey",
-        "cache_generations_pkey",
+        "cache_fill_leases_pkey",
     }
 
 

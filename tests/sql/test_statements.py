@@ -49,10 +49,12 @@ def test_a_query_of_a_users_table_names_the_user(module: str) -> None:
         "conversation_turns",
         "face_models",
         "knowledge_documents",
+        "object_uploads",
+        "stored_objects",
         "voice_models",
     )
     for query in queries_of(module):
-        if module == "statistics" or query.name in (
+        if module in ("object_deletions", "statistics") or query.name in (
             "document_queue.claim_pending",
             "document_queue.statistics",
         ):

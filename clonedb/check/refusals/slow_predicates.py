@@ -1,4 +1,8 @@
-"""`$1 IS NULL OR …` and COALESCE in a predicate: a generic plan cannot use an index for them."""
+"""`$1 IS NULL OR …` and COALESCE in a predicate: a generic plan cannot use an index for them.
+
+A custom plan knows the values and folds what is made of parameters alone, so a query whose header
+forces one may have them around parameters.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +16,11 @@ from clonedb.check.tree import Node
 
 def find(subject: Subject) -> Iterator[Finding]:
     for found, variant, tree in subject.trees():
+        custom = found.query.tags.get("plan_cache_mode") == "force_custom_plan"
         for level in levels(tree):
             for predicate in predicates(level.query):
+                if custom and not any(_has_column(each) for each in _folded(predicate)):
+                    continue
                 complaint = _complaint(subject, level, predicate)
                 if complaint is not None:
                     what, remedy, node = complaint
@@ -43,7 +50,7 @@ def _complaint(subject: Subject, level: Level, predicate: Node) -> tuple[str, st
     if predicate.tag not in ("OPEXPR", "SCALARARRAYOPEXPR", "ROWCOMPAREEXPR"):
         return None
     nodes = list(predicate.walk(into_queries=False))
-    folded = next((each for each in nodes if each.tag == "COALESCEEXPR"), None)
+    folded = next(iter(_folded(predicate)), None)
     if folded is None or not any(each.tag in ("PARAM", "VAR") for each in folded.walk()):
         return None
     stored = any(
@@ -58,6 +65,14 @@ def _complaint(subject: Subject, level: Level, predicate: Node) -> tuple[str, st
         "compare the column itself: a conditional line, two predicates, or a generated column",
         folded,
     )
+
+
+def _folded(predicate: Node) -> list[Node]:
+    return [each for each in predicate.walk(into_queries=False) if each.tag == "COALESCEEXPR"]
+
+
+def _has_column(node: Node) -> bool:
+    return any(each.tag == "VAR" for each in node.walk())
 
 
 def _reads_table(query: Node) -> bool:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from clonedb import ConversationSession, Database, NewSession, NewUser
 from tests.benchmarks.contestant import Contestant, check
+from tests.benchmarks.peers import clonedb_caches, clonedb_limits, clonedb_upkeep
 from tests.benchmarks.peers.material import (
     EMBEDDING_MODEL,
     RESULTS,
@@ -218,4 +219,7 @@ CONTESTANTS: Final[dict[str, dict[str, type[Contestant]]]] = {
     "bulk_users": {"worker": CreateUsers},
     "bulk_sessions": {"app": CreateSessions, "worker": CreateSessionsAsWorker},
     "stream": {"app": StreamTurns},
+    **clonedb_caches.CONTESTANTS,
+    **clonedb_limits.CONTESTANTS,
+    **clonedb_upkeep.CONTESTANTS,
 }

@@ -1,0 +1,1 @@
+"""A front over the token buckets: rules known by the process, and callers who share a call."""

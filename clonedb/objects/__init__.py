@@ -1,0 +1,1 @@
+"""Large objects in an object store, whose rows in the database say what exists."""

@@ -1,0 +1,24 @@
+-- name: find()
+-- The setting by which failed statements log their parameters: the server's, or the database's own.
+WITH own (name, value) AS (
+    SELECT
+        split_part(u.entry, '=', 1),
+        substring(u.entry FROM '=(.*)$')
+    FROM pg_catalog.pg_db_role_setting AS s
+    INNER JOIN pg_catalog.pg_database AS d ON d.oid = s.setdatabase
+    CROSS JOIN LATERAL unnest(s.setconfig) AS u (entry)
+    WHERE s.setrole = 0
+        AND d.datname = current_database()
+)
+
+SELECT
+    quote_ident(current_database()) AS object,
+    x.value
+FROM (
+    VALUES ('log_parameter_max_length_on_error')
+) AS s (name)
+LEFT JOIN own ON own.name = s.name
+CROSS JOIN LATERAL (
+    VALUES (coalesce(own.value, current_setting(s.name)))
+) AS x (value)
+WHERE x.value <> '0';
