@@ -111,8 +111,9 @@ class Examined:
     def trees(self) -> Iterator[Variant]:
         """The variants whose trees are known, the full statement among them."""
         known = [each for each in self.variants if each.tree is not None]
-        if self.full is not None and all(each is not self.full for each in known):
-            known.append(self.full)
+        full = self.full
+        if full is not None and full.tree is not None and all(each is not full for each in known):
+            known.append(full)
         return iter(known)
 
 
@@ -190,7 +191,8 @@ class Examination:
                 found.parameters.update(zip(statement.parameters, answer.parameters, strict=True))
         self._read_trees(found, described)
         found.missing = {role: missing_rights(self.catalogue, role, found.used) for role in ROLES}
-        self._plan(found)
+        if any(True for _ in found.trees):
+            self._plan(found)
         found.null_is_idle = frozenset(self._idle_parameters(found))
         if self.people.present and self._keyed.intersection(found.used.tables):
             self._let_meet(found)

@@ -19,7 +19,7 @@ from typing import Any, Final
 from clonedb.check.catalogue import Catalogue
 from clonedb.check.dependencies import Dependencies
 from clonedb.check.examine import Column, Examined, Variant
-from clonedb.check.plans import Planner
+from clonedb.check.plans import PAGE_ROWS, Planner
 from clonedb.check.scratch import MAJOR
 from clonedb.query.statements import Query
 
@@ -56,6 +56,10 @@ def made_from(migrations: Path, sizes: Path) -> str:
     forward = [each for each in migrations.glob("*.sql") if ".rollback." not in each.name]
     return (
         "Written by `clonedb check`, and compared by `clonedb check --offline`.\n\n"
+        "Every variant of a query is prepared. Types and what is never null are proved once for\n"
+        "each shape of result; planned are the plain statement, each order, each next page,\n"
+        "each filter and each flag alone: generic plans, as the login that runs them, for the\n"
+        f"sizes of sql/check/sizes.toml and with {PAGE_ROWS} rows for every LIMIT.\n\n"
         f"PostgreSQL    {MAJOR}\n"
         f"migrations    {files_hash(forward)}\n"
         f"sizes         {files_hash([sizes])}\n"
@@ -125,6 +129,9 @@ class LedgerWriter:
         if found.count > 1:
             yield ""
             yield f"{found.count} variants prepare; {shown} choices are planned below"
+        if not any(True for _ in found.trees):
+            yield ""
+            yield "a command without a parse tree: what it touches and proves is unknown"
         yield from self._takes(found)
         yield from self._returns(found)
         yield from self._touches(found.used)
@@ -254,9 +261,9 @@ class LedgerWriter:
         outlines: dict[tuple[str, tuple[str, ...]], list[Variant]] = {}
         for variant in found.variants:
             login = found.login_of(variant)
-            if login is None:
+            plan = variant.plans.get(login or "")
+            if login is None or plan is None:
                 return
-            plan = variant.plans[login]
             outline = (plan,) if isinstance(plan, str) else tuple(self._outliner.outline(plan))
             outlines.setdefault((login, outline), []).append(variant)
         yield ""

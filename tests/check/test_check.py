@@ -82,6 +82,13 @@ def test_a_folder_of_ones_own_gets_a_ledger_and_is_remembered(
     assert done.findings == []
     assert done.written == ["sql/ledger/made_from.txt", "sql/ledger/mine/one.txt"]
     assert "    one  integer  never null" in (folder / "ledger/mine/one.txt").read_text()
+    (folder / "mine.sql").write_text(QUERY.replace("SELECT 1 AS one", "SHOW work_mem"))
+    assert check_folder(folder, cache=cache).findings == []
+    text = (folder / "ledger/mine/one.txt").read_text()
+    assert "a command without a parse tree" in text
+    assert "    work_mem  text\n" in text
+    (folder / "mine.sql").write_text(QUERY)
+    check_folder(folder, cache=cache)
     assert check_folder(folder, cache=cache).written == []
     (folder / "ledger/mine/one.txt").write_text("something else")
     assert check_folder(folder, cache=cache).written == ["sql/ledger/mine/one.txt"]
