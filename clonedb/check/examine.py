@@ -24,7 +24,8 @@ from clonedb.check.describe import (
     TreeReader,
     describe_all,
 )
-from clonedb.check.nullability import PlannerProof, TreeProof
+from clonedb.check.nullability import TreeProof
+from clonedb.check.planner_proof import PlannerProof
 from clonedb.check.plans import Plan, Planner, with_limits
 from clonedb.check.reading import limit_parameters
 from clonedb.check.scratch import PRODUCTION, Scratch, sizes_file

@@ -17,7 +17,8 @@ import pytest
 
 from clonedb.check.catalogue import Catalogue
 from clonedb.check.describe import TreeReader
-from clonedb.check.nullability import PlannerProof, TreeProof, without_limit
+from clonedb.check.nullability import TreeProof
+from clonedb.check.planner_proof import PlannerProof, without_limit
 from clonedb.check.scratch import SUPERUSER, Scratch
 
 SCHEMA = """
