@@ -4,8 +4,8 @@ nox -s demo      conversations stored and read back on an embedded server
 nox -s tests     the test suite; CLONEDB_PG_BIN=/folder/of/postgres for another server
 nox -s stress    a million calls of 100 users over two connections, some minutes
 nox -s lint      ruff, sqlfluff, squawk
-nox -s types     mypy --strict
-nox -s verify    everything generated is what would be generated now
+nox -s types     mypy --strict, pyright
+nox -s verify    everything generated is what would be made now; what `clonedb check` finds
 nox -s bench     clonedb beside its peers; writes docs/benchmarks
 nox -s replay    a file of conversations through the caches: which tier answers how often
 """
@@ -25,6 +25,8 @@ RUFF = "ruff==0.17.6"
 SQLFLUFF = "sqlfluff==4.5.0"
 SQUAWK = "squawk-cli==2.70.0"
 MYPY = "mypy==2.4.1"
+# With Node from PyPI; its own code comes from npm.
+PYRIGHT = "pyright[nodejs]==1.1.414"
 
 
 @nox.session
@@ -69,8 +71,10 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check the types of the package."""
-    session.install("-q", MYPY, "types-cachetools", "-e", ".[tests]")
+    session.install("-q", MYPY, PYRIGHT, "types-cachetools", "-e", ".[tests]")
     session.run("mypy")
+    session.run("pyright")
+    session.run("pytest", "-q", "tests/check/test_types.py")
 
 
 @nox.session

@@ -95,7 +95,7 @@ class Database(DatabaseScope):
         self.notifications: Notifications = Notifications(self.settings)
         self._pool: AsyncConnectionPool[Connection] | None = None
         context = Context(None, round(self.settings.statement_timeout * 1000))
-        super().__init__(_ClosedLane(), context)
+        super().__init__(_ClosedLane(), context)  # pyright: ignore[reportArgumentType]
 
     def __repr__(self) -> str:
         state = "closed" if self._pool is None else "open"

@@ -36,6 +36,15 @@ class Scope(ABC):
         return self._context.user_id
 
     @property
+    def target(self) -> DirectTarget:
+        """What a function of `clonedb.queries` is called with, to get its rows as tuples.
+
+        For queries that no repository has a method for. In a user's scope a `user_id` has to be
+        that user's.
+        """
+        return DirectTarget(self._lane, self._context)
+
+    @property
     def in_transaction(self) -> bool:
         """Whether the calls of this scope are part of one transaction."""
         return isinstance(self._lane, TransactionLane)
@@ -99,6 +108,57 @@ class Scope(ABC):
         if self._context.user_id is not None and "user_id" in query_of(query).parameters:
             arguments["user_id"] = self._context.user_id
         return arguments
+
+
+class DirectTarget:
+    """Runs the functions of `clonedb.queries` in a scope, and returns what their stub says."""
+
+    __slots__ = ("_context", "_lane")
+
+    def __init__(self, lane: Lane, context: Context) -> None:
+        self._lane = lane
+        self._context = context
+
+    async def fetch_one(self, statement: Statement, values: tuple[Any, ...]) -> Any:
+        """The first row or None."""
+        rows = (await self._run(statement, values)).rows
+        return rows[0] if rows else None
+
+    async def fetch_value(self, statement: Statement, values: tuple[Any, ...]) -> Any:
+        """The first column of the first row, or None."""
+        rows = (await self._run(statement, values)).rows
+        return rows[0][0] if rows else None
+
+    async def fetch_all(self, statement: Statement, values: tuple[Any, ...]) -> Any:
+        """All rows."""
+        return (await self._run(statement, values)).rows
+
+    async def execute(self, statement: Statement, values: tuple[Any, ...]) -> Any:
+        """How many rows were affected."""
+        return (await self._run(statement, values)).affected
+
+    async def stream(
+        self, statement: Statement, values: tuple[Any, ...]
+    ) -> AsyncGenerator[Any, None]:
+        """The rows one after another, on a connection of their own; leave it through aclosing."""
+        self._check_user(statement, values)
+        async with aclosing(self._lane.stream(statement, values, self._context)) as rows:
+            async for row in rows:
+                yield row
+
+    async def _run(self, statement: Statement, values: tuple[Any, ...]) -> Outcome:
+        self._check_user(statement, values)
+        return await self._lane.run(statement, values, self._context)
+
+    def _check_user(self, statement: Statement, values: tuple[Any, ...]) -> None:
+        user_id = self._context.user_id
+        if user_id is None or "user_id" not in statement.parameters:
+            return
+        if values[statement.parameters.index("user_id")] != user_id:
+            raise InvalidInput(
+                f"the user_id is not that of the scope, {user_id}",
+                query=f"{statement.name}, {statement.path}:{statement.line}",
+            )
 
 
 class _Target:

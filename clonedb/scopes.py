@@ -179,6 +179,13 @@ class DatabaseScope(Scope):
         )
         return made
 
+    async def create_audit_months(self, from_month: date, *, months: int = 1) -> int:
+        """The same for the audit log."""
+        made: int = await self.value(
+            queries.partitions.create_audit_months, from_month=from_month, months=months
+        )
+        return made
+
     @asynccontextmanager
     async def transaction(
         self, *, isolation: Isolation | None = None, read_only: bool = False

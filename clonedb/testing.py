@@ -30,6 +30,8 @@ from pathlib import Path
 from typing import Any, Final, LiteralString, NamedTuple
 
 import psycopg
+import psycopg.conninfo
+import psycopg.sql
 import pytest
 import pytest_asyncio
 from pytest_postgresql import factories

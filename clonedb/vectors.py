@@ -50,7 +50,7 @@ def unpack_vector(packed: bytes) -> array[float]:
 def view_vector(packed: bytes) -> memoryview[float]:
     """The numbers of a packed vector, read-only and uncopied (on a big-endian host, copied)."""
     numbers = packed if sys.byteorder == "little" else unpack_vector(packed)
-    return memoryview(numbers).cast("B").cast("f").toreadonly()
+    return memoryview(numbers).cast("B").cast("f").toreadonly()  # pyright: ignore[reportReturnType]
 
 
 def _numbers(vector: Vector) -> array[float]:

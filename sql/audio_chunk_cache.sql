@@ -95,6 +95,9 @@ WHERE c.user_id = ANY(ARRAY[:user_id::uuid, '00000000-0000-0000-0000-00000000000
     AND c.key = :key::bytea
     AND c.expires_at > statement_timestamp()
     AND c.audio IS NOT NULL
+    AND c.format IS NOT NULL
+    AND c.duration_ms IS NOT NULL
+    AND c.sample_rate IS NOT NULL
     AND NOT EXISTS (
         SELECT
         FROM clonedb.cache_changes AS ch
@@ -124,6 +127,9 @@ WHERE c.user_id = ANY(ARRAY[:user_id::uuid, '00000000-0000-0000-0000-00000000000
     AND c.key = ANY(:keys::bytea[])
     AND c.expires_at > statement_timestamp()
     AND c.audio IS NOT NULL
+    AND c.format IS NOT NULL
+    AND c.duration_ms IS NOT NULL
+    AND c.sample_rate IS NOT NULL
     AND NOT EXISTS (
         SELECT
         FROM clonedb.cache_changes AS ch
@@ -165,6 +171,8 @@ LIMIT :limit::bigint;
 -- name: invalidate_all(user_id)!
 -- Drops every entry of the user, or of everybody.
 -- lane: pool
+-- users: all
+-- plan: scan audio_chunk_cache
 DELETE FROM clonedb.audio_chunk_cache AS c
 WHERE true
     AND c.user_id = :user_id::uuid  -- filter: user
@@ -173,6 +181,8 @@ RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(c.user_id, ARRAY['aud
 -- name: invalidate_by_tag(user_id, tag)!
 -- Drops the entries that bear a tag.
 -- lane: pool
+-- users: all
+-- plan: scan audio_chunk_cache
 DELETE FROM clonedb.audio_chunk_cache AS c
 WHERE :tag::text = ANY(c.tags)
     AND c.user_id = :user_id::uuid  -- filter: user
@@ -182,6 +192,8 @@ RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(c.user_id, ARRAY['aud
 -- The entry of a key for the tiers together: what `get` finds, and with_stale one that expired a
 -- moment ago. Without that, the order is the one of the key (17 and newer), and no value is sorted.
 -- How long it stays fresh is in seconds of the database's clock; below 0 it has expired.
+-- plan: index audio_chunk_cache_pkey
+-- rows <= 2
 SELECT
     extract(EPOCH FROM c.expires_at - statement_timestamp())::double precision AS remaining,
     (c.user_id = '00000000-0000-0000-0000-000000000000'::uuid) AS shared,
@@ -212,6 +224,7 @@ LIMIT 1;
 -- the batch before has ended: the index keeps what was dropped until the next vacuum, and the
 -- thousandth batch would pass by all of it.
 -- lane: pool
+-- users: all
 WITH dropped AS (
     DELETE FROM clonedb.audio_chunk_cache AS c
     WHERE c.ctid = ANY(ARRAY(

@@ -161,6 +161,8 @@ FROM given;
 
 -- name: count(user_id, subject_id, actor_id, action, resource, result, created_from, created_before)$
 -- How many entries match.
+-- users: all
+-- plan: scan audit_logs
 SELECT count(*)
 FROM clonedb.audit_logs AS l
 WHERE true
@@ -177,6 +179,7 @@ WHERE true
 
 -- name: find_by_id(user_id, id)^
 -- One entry with its details.
+-- users: all
 SELECT
     l.id,
     l.action,
@@ -205,6 +208,8 @@ WHERE l.id = :id::uuid
 -- One page of entries with their details.
 -- A bound on the time is one on the ids too, with a day for clocks, so that other months are left
 -- out.
+-- users: all
+-- plan: scan audit_logs
 SELECT
     l.id,
     l.action,
@@ -261,6 +266,8 @@ LIMIT :limit::bigint;
 -- name: statistics(user_id, created_from, created_before)^
 -- What the entries add up to.
 -- lane: pool
+-- users: all
+-- plan: scan audit_logs
 SELECT
     count(*) AS entries,
     count(*) FILTER (WHERE l.result = 'failure') AS failures,
@@ -278,6 +285,8 @@ WHERE true
 -- name: top_actions(user_id, created_from, created_before, limit)
 -- The actions with the most entries.
 -- lane: pool
+-- users: all
+-- plan: scan audit_logs
 SELECT
     l.action,
     count(*) AS entries,
@@ -299,6 +308,8 @@ LIMIT :limit::bigint;
 -- name: top_failures(user_id, created_from, created_before, limit)
 -- What failed most often: action and resource.
 -- lane: pool
+-- users: all
+-- plan: scan audit_logs
 SELECT
     l.action,
     l.resource,

@@ -8,6 +8,7 @@
 -- name: check_many(after_number, limit)
 -- The next seals: whether their digests hold, and what is stored of the transactions they cover.
 -- Entries are equal when every one is there as it was sealed, and no other.
+-- users: all
 -- lane: pool
 SELECT
     s.number,
@@ -18,7 +19,7 @@ SELECT
     s.previous_digest,
     s.digest,
     s.sealed_at,
-    (
+    coalesce(
         s.digest = sha256(
             record_send(
                 ROW(
@@ -33,7 +34,8 @@ SELECT
                 )
             )
         )
-        AND octet_length(s.entries) = 48 * s.entry_count
+        AND octet_length(s.entries) = 48 * s.entry_count,
+        false
     ) AS digest_holds,
     (stored.entries IS NOT DISTINCT FROM s.entries) AS entries_hold,
     stored.oldest_at,
@@ -78,6 +80,7 @@ LIMIT :limit::bigint;
 
 -- name: find_elsewhere(ids)
 -- Where entries are, whatever transaction they say they are of.
+-- users: all
 -- lane: pool
 SELECT
     l.id,
@@ -96,10 +99,11 @@ WHERE s.number = :number::bigint;
 
 -- name: find_horizons(before_number)
 -- How far the seals before this one cover each server's transactions.
+-- plan: scan audit_seals
 -- lane: pool
 SELECT
     s.system_identifier,
-    (array_agg(s.to_xid::text::bigint ORDER BY s.number DESC))[1] AS to_xid
+    coalesce((array_agg(s.to_xid::text::bigint ORDER BY s.number DESC))[1], 0) AS to_xid
 FROM clonedb.audit_seals AS s
 WHERE s.number < :before_number::bigint
 GROUP BY s.system_identifier
@@ -107,13 +111,15 @@ ORDER BY s.system_identifier;
 
 -- name: find_implausible(system_identifier, to_xid, is_here, before, limit)
 -- The pending entries of a server that are none, as find_pending counts them.
+-- users: all
 -- lane: pool
 SELECT
     l.id,
     l.created_at,
-    (
+    coalesce(
         :is_here::boolean
-        AND l.xid >= pg_snapshot_xmax(pg_current_snapshot())
+        AND l.xid >= pg_snapshot_xmax(pg_current_snapshot()),
+        false
     ) AS of_a_transaction_to_come
 FROM clonedb.audit_logs AS l
 WHERE l.system_identifier = :system_identifier::bigint
@@ -144,20 +150,29 @@ LIMIT 1;
 -- The ids that there are partitions for, from the first and below the second.
 -- Of the catalogue, which every login may read.
 -- lane: pool
+WITH month AS (
+    SELECT
+        (regexp_match(pg_get_expr(c.relpartbound, c.oid), 'FROM \(''([0-9a-f-]{36})''\)'))[1]::uuid
+            AS floor_id,
+        (regexp_match(pg_get_expr(c.relpartbound, c.oid), 'TO \(''([0-9a-f-]{36})''\)'))[1]::uuid
+            AS ceiling_id
+    FROM pg_inherits AS i
+    INNER JOIN pg_class AS c ON c.oid = i.inhrelid
+    WHERE i.inhparent = 'clonedb.audit_logs'::regclass
+        AND NOT i.inhdetachpending
+)
 SELECT
-    (regexp_match(pg_get_expr(c.relpartbound, c.oid), 'FROM \(''([0-9a-f-]{36})''\)'))[1]::uuid
-        AS floor_id,
-    (regexp_match(pg_get_expr(c.relpartbound, c.oid), 'TO \(''([0-9a-f-]{36})''\)'))[1]::uuid
-        AS ceiling_id
-FROM pg_inherits AS i
-INNER JOIN pg_class AS c ON c.oid = i.inhrelid
-WHERE i.inhparent = 'clonedb.audit_logs'::regclass
-    AND NOT i.inhdetachpending
-ORDER BY floor_id;
+    month.floor_id,
+    month.ceiling_id
+FROM month
+WHERE month.floor_id IS NOT NULL
+    AND month.ceiling_id IS NOT NULL
+ORDER BY month.floor_id;
 
 -- name: find_pending(system_identifiers, horizons, before)
 -- What no seal covers yet, by server, and how much of that is not what a pending entry can be:
 -- of a transaction or a time to come, or of a time long before that of what was sealed.
+-- users: all
 -- lane: pool
 WITH RECURSIVE here AS MATERIALIZED (
     SELECT c.system_identifier
@@ -179,7 +194,7 @@ horizon AS (
     SELECT
         known.system_identifier,
         coalesce(given.to_xid::text::xid8, '0'::xid8) AS to_xid,
-        (known.system_identifier = here.system_identifier) AS is_here
+        coalesce(known.system_identifier = here.system_identifier, false) AS is_here
     FROM known
     CROSS JOIN here
     LEFT JOIN unnest(:system_identifiers::bigint[], :horizons::bigint[])
@@ -209,23 +224,27 @@ ORDER BY horizon.system_identifier;
 
 -- name: find_stored(system_identifier, from_xid, to_xid)
 -- The entries of a range of transactions, with their digests.
+-- users: all
 -- lane: pool
 SELECT
     l.id,
-    sha256(
-        record_send(
-            ROW(
-                l.id,
-                l.actor_ref,
-                l.subject_ref,
-                convert_to(l.action, 'UTF8'),
-                convert_to(l.resource, 'UTF8'),
-                convert_to(l.result, 'UTF8'),
-                l.system_identifier,
-                l.xid,
-                l.created_at
+    coalesce(
+        sha256(
+            record_send(
+                ROW(
+                    l.id,
+                    l.actor_ref,
+                    l.subject_ref,
+                    convert_to(l.action, 'UTF8'),
+                    convert_to(l.resource, 'UTF8'),
+                    convert_to(l.result, 'UTF8'),
+                    l.system_identifier,
+                    l.xid,
+                    l.created_at
+                )
             )
-        )
+        ),
+        ''::bytea
     ) AS digest,
     l.created_at
 FROM clonedb.audit_logs AS l

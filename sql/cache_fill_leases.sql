@@ -3,20 +3,6 @@
 -- `user_id` is the user's in their own scope, and the nil UUID, whose entries are shared, in that of
 -- the login.
 
--- name: purge_expired(limit)!
--- Drops one batch of leases that are over, the longest first.
--- lane: pool
-DELETE FROM clonedb.cache_fill_leases AS lease
-WHERE lease.ctid = ANY(ARRAY(
-        SELECT expired.ctid
-        FROM clonedb.cache_fill_leases AS expired
-        WHERE expired.expires_at <= statement_timestamp()
-        ORDER BY expired.expires_at ASC
-        LIMIT :limit::bigint
-        FOR UPDATE SKIP LOCKED
-    ))
-    AND lease.expires_at <= statement_timestamp();
-
 -- name: release(user_id, cache, key, holder)!
 -- Gives a lease up without a value, so that the next who wants one need not wait.
 DELETE FROM clonedb.cache_fill_leases AS lease
@@ -41,6 +27,7 @@ RETURNING true;
 -- Takes leases away, so that what their holders are making is not stored; others may begin anew.
 -- Locked in the order of the keys: two of these cannot deadlock.
 -- lane: pool
+-- users: all
 WITH held AS (
     SELECT
         lease.user_id,

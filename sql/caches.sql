@@ -13,6 +13,8 @@ ORDER BY b.cache;
 -- name: invalidate_all(user_id)^
 -- Drops every entry of the four caches and counts them.
 -- lane: pool
+-- users: all
+-- plan: scan audio_chunk_cache, scan embedding_cache, scan llm_response_cache, scan vector_search_cache
 WITH dropped_embedding_cache AS (
     DELETE FROM clonedb.embedding_cache AS c
     WHERE true
@@ -46,6 +48,8 @@ SELECT
 -- name: invalidate_by_document(user_id, document_id)^
 -- Drops the searches and responses that a document is part of, and counts them.
 -- lane: pool
+-- users: all
+-- plan: scan llm_response_cache, scan vector_search_cache
 WITH dropped_vector_search_cache AS (
     DELETE FROM clonedb.vector_search_cache AS c
     WHERE :document_id::uuid = ANY(c.document_ids)
@@ -67,6 +71,8 @@ SELECT
 -- name: invalidate_by_tag(user_id, tag)^
 -- Drops the entries of the four caches that bear a tag, and counts them.
 -- lane: pool
+-- users: all
+-- plan: scan audio_chunk_cache, scan embedding_cache, scan llm_response_cache, scan vector_search_cache
 WITH dropped_embedding_cache AS (
     DELETE FROM clonedb.embedding_cache AS c
     WHERE :tag::text = ANY(c.tags)
@@ -188,6 +194,8 @@ ON CONFLICT (hour, cache) DO UPDATE SET
 -- name: statistics(user_id)
 -- What each cache holds; a row for an empty one too. Bytes are those of the values as stored.
 -- lane: pool
+-- users: all
+-- plan: scan audio_chunk_cache, scan embedding_cache, scan llm_response_cache, scan vector_search_cache
 WITH entry AS (
     SELECT
         'embedding' AS cache,
@@ -254,6 +262,8 @@ ORDER BY kind.position;
 -- What each cache holds by the time since an entry was last stored; ages without entries are left
 -- out.
 -- lane: pool
+-- users: all
+-- plan: scan audio_chunk_cache, scan embedding_cache, scan llm_response_cache, scan vector_search_cache
 WITH entry AS (
     SELECT
         'embedding' AS cache,
@@ -305,7 +315,7 @@ SELECT
     age.before_seconds,
     count(*) AS entries,
     count(*) FILTER (WHERE e.expires_at <= statement_timestamp()) AS expired_entries,
-    sum(e.value_bytes)::bigint AS value_bytes,
+    coalesce(sum(e.value_bytes), 0)::bigint AS value_bytes,
     sum(e.hit_count)::bigint AS hits
 FROM entry AS e
 INNER JOIN (
@@ -335,6 +345,7 @@ FROM clonedb.trim_caches(:limit::bigint) AS t;
 
 -- name: usage(hour_from, hour_before)
 -- How the caches were used by hour, over all processes.
+-- plan: scan cache_use
 SELECT
     u.hour,
     u.cache,

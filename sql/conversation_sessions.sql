@@ -375,6 +375,8 @@ SELECT EXISTS (
 
 -- name: find_by_id(user_id, id)^
 -- One session.
+-- plan: index conversation_sessions_pkey
+-- rows <= 1
 SELECT
     s.id,
     s.started_at,
@@ -398,6 +400,7 @@ WHERE s.user_id = :user_id::uuid
 
 -- name: find_many(user_id, state, llm_provider, started_from, started_before, after_started_at, after_id, limit)
 -- One page of a user's sessions.
+-- rows <= 500
 SELECT
     s.id,
     s.started_at,
@@ -722,6 +725,8 @@ ORDER BY
 
 -- name: transition(user_id, id, to_state)^
 -- Moves a living session to another state where the table of transitions allows it.
+-- plan: index conversation_sessions_pkey
+-- rows <= 15
 WITH locked AS (
     SELECT
         s.id,

@@ -32,6 +32,8 @@ WHERE t.user_id = :user_id::uuid
 -- name: find_by_id(user_id, session_id, id)^
 -- One turn of a living session.
 -- plan_cache_mode: force_generic_plan
+-- plan: index conversation_turns_pkey
+-- rows <= 1
 SELECT
     t.session_id,
     t.id,
@@ -65,6 +67,7 @@ WHERE s.user_id = :user_id::uuid
 -- One page of a living session's turns.
 -- The bounds are sub-selects: a join would put the session inside and read all months in order.
 -- plan_cache_mode: force_generic_plan
+-- rows <= 500
 WITH bounds AS (
     SELECT
         s.turn_window_start AS first_id,
@@ -118,6 +121,8 @@ LIMIT :limit::bigint;
 -- that is stored already comes back as it is; a number that does not follow the locked total is
 -- such a turn, and is not counted again.
 -- plan_cache_mode: force_generic_plan
+-- plan: index conversation_sessions_pkey
+-- rows <= 15
 WITH locked AS (
     SELECT
         s.id,

@@ -36,6 +36,7 @@ ORDER BY q.tier;
 -- name: purge(before, limit)!
 -- Deletes days that are over, the oldest first.
 -- lane: pool
+-- users: all
 DELETE FROM clonedb.daily_usage AS d
 WHERE d.ctid = ANY(
         ARRAY(
@@ -52,6 +53,7 @@ WHERE d.ctid = ANY(
 -- name: purge_reservations(before, limit)!
 -- Deletes reservations of days that are over, the oldest first.
 -- lane: pool
+-- users: all
 DELETE FROM clonedb.daily_reservations AS r
 WHERE r.ctid = ANY(
         ARRAY(

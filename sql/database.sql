@@ -4,6 +4,7 @@
 -- The ids of the migrations that yoyo has applied, in order.
 SELECT m.migration_id
 FROM public._yoyo_migration AS m
+WHERE m.migration_id IS NOT NULL
 ORDER BY m.migration_id;
 
 -- name: health()^

@@ -11,8 +11,13 @@
 -- limit expects a tenth of the queue, and reads every document to update ten.
 -- lane: pool
 -- plan_cache_mode: force_custom_plan
+-- users: all
 WITH moment AS (
-    SELECT coalesce(:now::timestamptz, statement_timestamp()) AS now
+    SELECT
+        coalesce(:now::timestamptz, statement_timestamp()) AS now,
+        -- Of nobody, the table refuses a claim.
+        coalesce(:worker::text, '') AS worker,
+        make_interval(secs => coalesce(:lease_seconds::double precision, 0)) AS lease
 ),
 exhausted AS (
     SELECT
@@ -99,8 +104,8 @@ claimed AS (
         status = 'processing',
         attempts = d.attempts + 1,
         claimed_at = moment.now,
-        claimed_by = :worker::text,
-        lease_expires_at = moment.now + make_interval(secs => :lease_seconds::double precision),
+        claimed_by = moment.worker,
+        lease_expires_at = moment.now + moment.lease,
         updated_at = statement_timestamp()
     FROM chosen, moment
     WHERE d.user_id = chosen.user_id
@@ -347,6 +352,8 @@ LEFT JOIN changed ON true;
 
 -- name: statistics()^
 -- How long the queue is, through its indexes alone; failed and completed documents are not in it.
+-- users: all
+-- plan: scan knowledge_documents
 SELECT
     (
         SELECT count(*)

@@ -318,6 +318,8 @@ SELECT EXISTS (
 
 -- name: find_active(user_id)^
 -- The model that new sessions use.
+-- plan: index face_models_one_active
+-- rows <= 1
 SELECT
     f.id,
     f.model_path,

@@ -357,6 +357,8 @@ SELECT EXISTS (
 -- name: find_by_id(user_id, id)^
 -- One document, with its text and the ids of its vectors.
 -- lane: pool
+-- plan: index knowledge_documents_pkey
+-- rows <= 1
 SELECT
     d.id,
     d.filename,
@@ -390,6 +392,7 @@ WHERE d.user_id = :user_id::uuid
 
 -- name: find_many(user_id, status, tags_any, tags_all, uploaded_from, uploaded_before, after_uploaded_at, after_id, limit)
 -- One page of a user's documents, without their text.
+-- rows <= 500
 SELECT
     d.id,
     d.filename,

@@ -8,6 +8,7 @@
 -- SKIP LOCKED: workers that ask at once pass each other's rows by instead of waiting.
 -- lane: pool
 -- plan_cache_mode: force_custom_plan
+-- users: all
 WITH moment AS (
     SELECT coalesce(:now::timestamptz, statement_timestamp()) AS now
 ),
@@ -94,6 +95,7 @@ WHERE d.id = ANY(:ids::uuid[]);
 
 -- name: statistics(now)^
 -- How much is still to be deleted.
+-- users: all
 SELECT
     count(*) AS pending,
     count(*) FILTER (

@@ -51,8 +51,11 @@ FROM clonedb.take_tokens(:endpoint::text, '{}', '{}', NULL, :address::inet) AS t
 -- name: purge_buckets(idle_seconds, limit)!
 -- Deletes buckets that nobody has taken from for a while and that are full again.
 -- A full bucket and none are the same, so a purge gives nobody a token: the bucket has to be full
--- under every rule that it may follow, and unchanged when it goes.
+-- under every rule that it may follow, and unchanged when it goes. An index on what every take
+-- changes would cost each of them more than this does.
 -- lane: pool
+-- users: all
+-- plan: scan rate_limit_buckets
 WITH full_bucket AS (
     SELECT
         b.user_id,
@@ -91,6 +94,7 @@ WHERE b.user_id = full_bucket.user_id
 -- name: purge_receipts(limit)!
 -- Deletes receipts that are too old to be given back, the oldest first.
 -- lane: pool
+-- users: all
 DELETE FROM clonedb.rate_limit_receipts AS t
 WHERE t.ctid = ANY(
         ARRAY(
@@ -106,6 +110,7 @@ WHERE t.ctid = ANY(
 -- name: purge_windows(before, limit)!
 -- Deletes counts of minutes that are over, the oldest first.
 -- lane: pool
+-- users: all
 DELETE FROM clonedb.rate_limits AS c
 WHERE c.ctid = ANY(
         ARRAY(

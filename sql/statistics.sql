@@ -3,6 +3,8 @@
 -- name: by_provider(started_from, started_before)
 -- What all living sessions add up to for each pair of providers, most turns first.
 -- lane: pool
+-- users: all
+-- plan: scan conversation_sessions
 SELECT
     s.llm_provider,
     s.tts_provider,
@@ -26,6 +28,8 @@ ORDER BY
 -- name: totals()^
 -- How many living users and sessions there are, and what their turns add up to.
 -- lane: pool
+-- users: all
+-- plan: scan conversation_sessions, scan users
 SELECT
     (SELECT count(*) FROM clonedb.users AS u WHERE u.deleted_at IS NULL) AS users,
     count(*) AS sessions,

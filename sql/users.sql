@@ -29,6 +29,8 @@ RETURNING
 
 -- name: count(user_id, subscription_tier, preferred_llm_provider, created_from, created_before)$
 -- How many users match.
+-- users: all
+-- plan: scan users
 SELECT count(*)
 FROM clonedb.users AS u
 WHERE true
@@ -343,6 +345,8 @@ FROM deleted;
 
 -- name: exists(user_id, subscription_tier, preferred_llm_provider, created_from, created_before)$
 -- Whether any user matches.
+-- users: all
+-- plan: scan users
 SELECT EXISTS (
     SELECT
     FROM clonedb.users AS u
@@ -357,6 +361,8 @@ SELECT EXISTS (
 
 -- name: find_by_email(user_id, email)^
 -- The living user with this e-mail, whatever its case.
+-- users: all
+-- rows <= 1
 SELECT
     u.id,
     u.email,
@@ -378,6 +384,8 @@ WHERE u.email_key = lower(:email::text)
 
 -- name: find_by_id(user_id, id)^
 -- One user.
+-- plan: index users_pkey
+-- rows <= 1
 SELECT
     u.id,
     u.email,
@@ -408,6 +416,8 @@ WHERE true
 
 -- name: find_many(user_id, subscription_tier, preferred_llm_provider, created_from, created_before, after_created_at, after_id, limit)
 -- One page of users.
+-- users: all
+-- plan: scan users
 SELECT
     u.id,
     u.email,

@@ -127,6 +127,8 @@ LIMIT :limit::bigint;
 -- name: invalidate_all(user_id)!
 -- Drops every entry of the user, or of everybody.
 -- lane: pool
+-- users: all
+-- plan: scan vector_search_cache
 DELETE FROM clonedb.vector_search_cache AS c
 WHERE true
     AND c.user_id = :user_id::uuid  -- filter: user
@@ -137,6 +139,8 @@ RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(c.user_id, ARRAY['vec
 -- A user's entries are found through the primary key: no index on an array serves under row-level
 -- security, since its operators are not leakproof.
 -- lane: pool
+-- users: all
+-- plan: scan vector_search_cache
 DELETE FROM clonedb.vector_search_cache AS c
 WHERE :document_id::uuid = ANY(c.document_ids)
     AND c.user_id = :user_id::uuid  -- filter: user
@@ -145,6 +149,8 @@ RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(c.user_id, ARRAY['vec
 -- name: invalidate_by_tag(user_id, tag)!
 -- Drops the entries that bear a tag.
 -- lane: pool
+-- users: all
+-- plan: scan vector_search_cache
 DELETE FROM clonedb.vector_search_cache AS c
 WHERE :tag::text = ANY(c.tags)
     AND c.user_id = :user_id::uuid  -- filter: user
@@ -154,6 +160,8 @@ RETURNING pg_notify('clonedb_caches', clonedb.cache_notice(c.user_id, ARRAY['vec
 -- The entry of a key for the tiers together: what `get` finds, and with_stale one that expired a
 -- moment ago. Without that, the order is the one of the key (17 and newer), and no value is sorted.
 -- How long it stays fresh is in seconds of the database's clock; below 0 it has expired.
+-- plan: index vector_search_cache_pkey
+-- rows <= 2
 SELECT
     extract(EPOCH FROM c.expires_at - statement_timestamp())::double precision AS remaining,
     (c.user_id = '00000000-0000-0000-0000-000000000000'::uuid) AS shared,
@@ -184,6 +192,7 @@ LIMIT 1;
 -- the batch before has ended: the index keeps what was dropped until the next vacuum, and the
 -- thousandth batch would pass by all of it.
 -- lane: pool
+-- users: all
 WITH dropped AS (
     DELETE FROM clonedb.vector_search_cache AS c
     WHERE c.ctid = ANY(ARRAY(

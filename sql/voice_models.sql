@@ -382,6 +382,8 @@ SELECT EXISTS (
 
 -- name: find_active(user_id)^
 -- The model that new sessions use.
+-- plan: index voice_models_one_active
+-- rows <= 1
 SELECT
     v.id,
     v.provider,

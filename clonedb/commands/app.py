@@ -9,6 +9,7 @@ from __future__ import annotations
 import typer
 
 from clonedb.commands.audit import audit
+from clonedb.commands.check import check
 from clonedb.commands.conversations import demo, load
 from clonedb.commands.doctor import doctor
 from clonedb.commands.health import health
@@ -23,6 +24,7 @@ app = typer.Typer(
     help="The database layer of a conversational clone: migrations and tools.",
 )
 
+app.command()(check)
 app.command()(demo)
 app.command()(doctor)
 app.command()(health)

@@ -2,6 +2,8 @@
 
 python -m clonedb.generation            writes them
 python -m clonedb.generation --check    exits with 1 and the difference where one is stale
+
+What `clonedb check` finds is a failure too.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import Final
 
 from clonedb.generation.doctor import checks
 from clonedb.generation.grants import grants
+from clonedb.generation.ledger import ledger
 from clonedb.generation.protocols import protocols
 from clonedb.generation.schema import schema
 
@@ -33,9 +36,15 @@ def main(arguments: list[str]) -> int:
     if arguments and not check:
         sys.stderr.write(__doc__ or "")
         return 2
+    files = {name: make() for name, make in GENERATED.items()}
+    described, findings = ledger()
+    files |= described
+    if described:
+        for path in (_REPOSITORY / "sql" / "ledger").rglob("*.txt"):
+            files.setdefault(path.relative_to(_REPOSITORY).as_posix(), "")
     stale = 0
-    for name, make in GENERATED.items():
-        path, made = _REPOSITORY / name, make()
+    for name, made in files.items():
+        path = _REPOSITORY / name
         present = path.read_text() if path.exists() else ""
         if present == made:
             continue
@@ -46,12 +55,18 @@ def main(arguments: list[str]) -> int:
                     present.splitlines(keepends=True), made.splitlines(keepends=True), name, "made"
                 )
             )
-        else:
+        elif made:
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(made)
             sys.stdout.write(f"wrote {name}\n")
+        else:
+            path.unlink()
+            sys.stdout.write(f"removed {name}\n")
+    for finding in findings:
+        sys.stdout.write(f"{finding}\n")
     if check and stale:
         sys.stdout.write("run `python -m clonedb.generation` and commit what it writes\n")
-    return stale if check else 0
+    return 1 if findings or (check and stale) else 0
 
 
 if __name__ == "__main__":

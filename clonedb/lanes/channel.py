@@ -249,7 +249,7 @@ class Channel:
 
     def _settled(self) -> None:
         self._stalled = self._stalled and self._is_late()
-        self._depth = min(self._depth + 1, _IN_FLIGHT[self._kind])
+        self._depth = min(self._depth + 1, _IN_FLIGHT[self._kind])  # pyright: ignore[reportArgumentType]
         if self._pipeline is not None and self._pipeline.full:
             self._leave()
         self._leave_when_settled()

@@ -116,6 +116,6 @@ async def execute(
     async with connection.pipeline():
         if session is not None:
             await AsyncRawCursor(connection).execute(SET_CONTEXT, session, prepare=prepare)
-        await cursor.execute(statement.text, values, prepare=prepare)
+        await cursor.execute(statement.text, values, prepare=prepare)  # pyright: ignore[reportArgumentType]
     rows = await cursor.fetchall() if cursor.description is not None else []
     return Outcome(rows, cursor.rowcount)

@@ -177,7 +177,7 @@ class TransactionLane:
                 pinned.chunked = True
                 # Closed here and now: a stream that is left early is cancelled before the
                 # connection is used again, and not when the garbage collector finds it.
-                rows = cursor.stream(statement.text, values, size=_STREAM_ROWS)
+                rows = cursor.stream(statement.text, values, size=_STREAM_ROWS)  # pyright: ignore[reportArgumentType]
                 async with aclosing(cast("AsyncGenerator[TupleRow, None]", rows)) as rows:
                     async for row in rows:
                         yield row

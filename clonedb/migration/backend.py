@@ -115,7 +115,7 @@ class MigrationBackend(LedgerBackend):
             remedy="let it finish; if that process is gone, `yoyo break-lock` removes its lock",
         )
 
-    def apply_one(self, migration: MigrationFile) -> bool:
+    def apply_one(self, migration: MigrationFile) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Apply and mark; False if it was marked already.
 
         A transactional file is all there and marked, or nothing of it is. One that is not
@@ -130,7 +130,7 @@ class MigrationBackend(LedgerBackend):
         path, statements = migration.path, migration.statements
         return self._run(migration, path, statements, mark, marked_before=False)
 
-    def rollback_one(self, migration: MigrationFile) -> bool:
+    def rollback_one(self, migration: MigrationFile) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Roll back and unmark; False if it was not marked."""
         if migration.rollback is None:
             raise MigrationError(

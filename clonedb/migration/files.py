@@ -123,7 +123,10 @@ def read_folder(directory: Path) -> list[MigrationFile]:
     ordered = _ordered(directory)
     if not ordered:
         raise MigrationError(f"the migrations folder {directory.name!r} holds no migration")
-    return [_read_file(migration.id, migration.hash, Path(migration.path)) for migration in ordered]
+    return [
+        _read_file(each.id, each.hash, Path(each.path))  # pyright: ignore[reportArgumentType]
+        for each in ordered
+    ]
 
 
 def create_pair(name: str, directory: Path) -> tuple[Path, Path]:

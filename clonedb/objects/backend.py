@@ -66,7 +66,7 @@ class Backend:
         if self._folder is None:
             patient = {**_PATIENCE, **options.get("client_options", {})}
             with self._reported(InvalidInput):
-                return from_url(self.location, **{**options, "client_options": patient})
+                return from_url(self.location, **{**options, "client_options": patient})  # pyright: ignore[reportCallIssue, reportArgumentType]
         if options:
             raise InvalidInput(f"a folder takes no options, such as {min(options)}")
         with self._reported():

@@ -126,11 +126,11 @@ async def _pieces_of(source: Source) -> AsyncGenerator[bytes, None]:
         finally:
             file.close()
     elif hasattr(source, "__aiter__"):
-        async for given in source:
+        async for given in source:  # pyright: ignore[reportGeneralTypeIssues]
             for piece in _cut(given):
                 yield piece
     elif hasattr(source, "read"):
-        while given := await in_thread(source.read, PIECE_BYTES):
+        while given := await in_thread(source.read, PIECE_BYTES):  # pyright: ignore[reportAttributeAccessIssue]
             for piece in _cut(given):
                 yield piece
     else:

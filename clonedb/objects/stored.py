@@ -201,7 +201,7 @@ class StoredObjects:
                 return stored, await self._backend.read(stored.object_key)
             except Missing:
                 before = stored  # replaced at that moment, or lost
-        raise damaged(stored, "is missing")
+        raise damaged(stored, "is missing")  # pyright: ignore[reportPossiblyUnboundVariable]
 
     async def read(
         self, kind: ObjectKind, name: str | UUID, *, maximum_bytes: int = DEFAULT_READ_BYTES

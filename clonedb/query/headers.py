@@ -2,7 +2,7 @@
 
     -- name: find_many(user_id, limit)      name, parameters, and how many rows come back
     -- One page of a user's sessions.       what, and why where it is not obvious
-    -- timeout: 250 ms                      tags
+    -- timeout: 250 ms                      tags; `rows <= 500` is one too
 
 A parameter list may run over several comment lines.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -32,6 +32,9 @@ _SPECIFICATION: Final = re.compile(
 _IDENTIFIER: Final = re.compile(r"[a-z][a-z0-9_]*")
 _TAG: Final = re.compile(r"(?P<tag>[A-Za-z_]+)\s*:(?:\s+(?P<value>.*)|$)")
 _TIMEOUT: Final = re.compile(r"(?P<amount>[1-9][0-9]{0,6}) (?P<unit>ms|s)")
+_BOUND: Final = re.compile(r"rows\s*<=\s*(?P<value>.*)")
+_ROWS: Final = re.compile(r"[1-9][0-9]{0,2}(?:,?[0-9]{3})*")
+_ACCESS_PATH: Final = re.compile(r"(?P<kind>index|scan) (?P<name>[a-z_][a-z0-9_]*)")
 
 _OPERATIONS: Final = {
     "": SQLOperationType.SELECT,
@@ -50,8 +53,9 @@ _TAG_VALUES: Final = {
     "access": ("read", "write"),
     "lane": ("channel", "pool"),
     "plan_cache_mode": ("auto", "force_generic_plan", "force_custom_plan"),
+    "users": ("all",),
 }
-TAGS: Final = (*_TAG_VALUES, "timeout")
+TAGS: Final = (*_TAG_VALUES, "timeout", "plan", "rows")
 
 # `order` chooses among a query's orders; the others are arguments of aiosql's own functions.
 _RESERVED_ARGUMENTS: Final = frozenset({"order", "self", "conn"})
@@ -77,6 +81,17 @@ class Header:
         return int(amount) * (1 if unit == "ms" else 1000)
 
 
+def access_paths(tags: Mapping[str, str]) -> list[tuple[str, str]]:
+    """What the tag `plan` promises: ("index", its name) or ("scan", a table read as a whole)."""
+    found = (_ACCESS_PATH.fullmatch(part.strip()) for part in tags.get("plan", "").split(","))
+    return [(match["kind"], match["name"]) for match in found if match]
+
+
+def row_bound(tags: Mapping[str, str]) -> int | None:
+    """What the tag `rows <= N` promises."""
+    return int(tags["rows"].replace(",", "")) if "rows" in tags else None
+
+
 def parse_header(comments: Sequence[Token], *, path: str) -> Header:
     """Read a header from its comment lines, of which the first is the name line."""
     line = comments[0].line
@@ -90,11 +105,11 @@ def parse_header(comments: Sequence[Token], *, path: str) -> Header:
     tags: dict[str, str] = {}
     for comment in comments[used:]:
         content = _content(comment)
-        tag = _TAG.fullmatch(content)
-        if tag is not None and _is_tag(tag["tag"]):
-            if tag["tag"] in tags:
-                raise QueryFileError(path, comment.line, f"the tag {tag['tag']} is given twice")
-            tags[tag["tag"]] = _checked(tag["tag"], tag["value"] or "", path, comment.line)
+        tag, value = _read_tag(content)
+        if tag is not None:
+            if tag in tags:
+                raise QueryFileError(path, comment.line, f"the tag {tag} is given twice")
+            tags[tag] = _checked(tag, value, path, comment.line)
         elif tags and content:
             raise QueryFileError(path, comment.line, "prose goes before the tags of a header")
         elif content:
@@ -155,6 +170,16 @@ def _parse_specification(
     return name, _OPERATIONS[operator], parameters
 
 
+def _read_tag(content: str) -> tuple[str | None, str]:
+    if bound := _BOUND.fullmatch(content):
+        return "rows", bound["value"].strip()
+    tag = _TAG.fullmatch(content)
+    if tag is None or not _is_tag(tag["tag"]):
+        return None, ""
+    value = tag["value"] or ""
+    return tag["tag"], f": {value}" if tag["tag"] == "rows" else value
+
+
 def _is_tag(word: str) -> bool:
     # A capital begins a sentence ("Note: ..."), unless it is plainly a tag misspelt.
     return word.islower() or word.lower() in TAGS
@@ -171,6 +196,17 @@ def _checked(tag: str, value: str, path: str, line: int) -> str:
     if tag == "timeout":
         if not _TIMEOUT.fullmatch(value):
             raise QueryFileError(path, line, f"{value!r} is no timeout: write 250 ms or 30 s")
+    elif tag == "rows":
+        if not _ROWS.fullmatch(value):
+            raise QueryFileError(path, line, f"{value!r} is no bound: write rows <= 500")
+    elif tag == "plan":
+        if not all(_ACCESS_PATH.fullmatch(part.strip()) for part in value.split(",")):
+            raise QueryFileError(
+                path,
+                line,
+                f"{value!r} is no plan: write index NAME, or scan TABLE for one that is read as a "
+                "whole, several separated by commas",
+            )
     elif value not in _TAG_VALUES[tag]:
         raise QueryFileError(
             path, line, f"{value!r} is no {tag}: use {' or '.join(_TAG_VALUES[tag])}"

@@ -7,7 +7,7 @@ ever put in.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, combinations, product
 from operator import itemgetter
@@ -111,6 +111,33 @@ class Query:
         """The columns of a cursor in that order, () where the order has no `after:` line."""
         self._check_order(order)
         return tuple(parameter.removeprefix(AFTER_PREFIX) for parameter in self._after[order])
+
+    def variant(
+        self,
+        *,
+        order: str | None = None,
+        flags: Iterable[str] = (),
+        filters: Iterable[str] = (),
+        after: bool = False,
+    ) -> Statement:
+        """The statement of one choice; `after` is the second page, no order the default one."""
+        order = order or self._default_order
+        given = self.required.union(*(self.filters[name] for name in filters))
+        if after and order is not None:
+            given = given.union(self._after[order])
+        return self._statement(order, frozenset(flags), given)
+
+    def source_line(self, statement: Statement, offset: int) -> int:
+        """The line of the file that a character of the statement's text comes from."""
+        (kept,) = [kept for kept, each in self._statements.items() if each is statement]
+        row = statement.text.count("\n", 0, offset)
+        for index in kept:
+            line = self.lines[index]
+            height = 1 + sum(part.count("\n") for part in line.parts)
+            if row <= height:
+                return line.number + max(row, 1) - 1
+            row -= height
+        return self.line
 
     def variants(self) -> Iterator[Statement]:
         """Every statement that some arguments lead to, each once: what a check has to look at."""

@@ -145,7 +145,7 @@ class AuditLogRepository:
         content records nothing new. Outside of one they are unknown, as of a failed login, for
         either login. Raises NotFound when the user is deleted, AlreadyExists when the id is taken.
         """
-        query = queries.audit_logs.append_unknown
+        query: QueryFunction = queries.audit_logs.append_unknown
         if self._scope.user_id is not None:
             query = queries.audit_logs.append
         return await self._append(query, new)

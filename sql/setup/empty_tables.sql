@@ -17,6 +17,7 @@ BEGIN
             AND c.relkind IN ('r', 'p')
             AND NOT c.relispartition
             AND c.relname NOT IN (
+                'cache_budgets',
                 'conversation_sessions',
                 'conversation_turns',
                 'daily_quotas',

@@ -47,6 +47,9 @@ FROM (
     SELECT concat_ws(' ', 'quota', to_jsonb(q)::text)
     FROM clonedb.daily_quotas AS q
     UNION ALL
+    SELECT concat_ws(' ', 'budget', to_jsonb(b)::text)
+    FROM clonedb.cache_budgets AS b
+    UNION ALL
     SELECT concat_ws(' ', 'migration', m.migration_id)
     FROM public._yoyo_migration AS m
 ) AS entry;

@@ -28,7 +28,7 @@ def handed_out() -> list[type]:
     found: set[type] = set()
     for scope in (UserScope, DatabaseScope):
         for name, member in inspect.getmembers(scope, lambda each: isinstance(each, property)):
-            if name not in ("user_id", "in_transaction"):
+            if name not in ("user_id", "target", "in_transaction"):
                 found.add(inspect.get_annotations(member.fget, eval_str=True)["return"])
     return sorted(found, key=lambda each: each.__name__)
 

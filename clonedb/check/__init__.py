@@ -1,0 +1,1 @@
+"""What PostgreSQL itself says about every query, written down, and what is refused of it."""

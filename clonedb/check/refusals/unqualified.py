@@ -1,0 +1,49 @@
+"""A column without the name of its table where two relations are in sight.
+
+The next column of that name in the other table makes the statement ambiguous, or changes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from clonedb.check.finding import Finding
+from clonedb.check.reading import FUNCTION, is_qualified, levels, own_nodes, sources
+from clonedb.check.refusals.subject import Subject, at
+
+
+def find(subject: Subject) -> Iterator[Finding]:
+    for found, variant, tree in subject.trees():
+        text = variant.statement.text.encode()
+        for query, scope, visible in levels(tree):
+            in_sight = sum(len(sources(each)) for each in (query, *visible))
+            if in_sight < 2:
+                continue
+            for node in own_nodes(query):
+                if node.tag != "VAR" or not node.fields.get("location"):
+                    continue
+                offset = node.number("location")
+                if offset < 0 or is_qualified(text, offset):
+                    continue
+                owner = scope[node.number("varlevelsup")]
+                entry = owner.nodes("rtable")[node.number("varno") - 1]
+                eref = entry.node("eref")
+                source = eref.text("aliasname") if eref is not None else "its source"
+                name = _name_at(text, offset)
+                if entry.text("rtekind") == FUNCTION and name == source:
+                    continue  # `unnest(…) AS key`: the alias is the column
+                yield at(
+                    "unqualified",
+                    found,
+                    f"the column {name} is not qualified, and {in_sight} relations are in sight",
+                    f"write {source}.{name}",
+                    statement=variant.statement,
+                    offset=offset,
+                )
+
+
+def _name_at(text: bytes, offset: int) -> str:
+    end = offset
+    while end < len(text) and (chr(text[end]).isalnum() or text[end : end + 1] in (b"_", b"$")):
+        end += 1
+    return text[offset:end].decode(errors="replace")

@@ -1,0 +1,199 @@
+"""The check as a whole: its ledger, its hashes, its command, and what it says to bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from clonedb.check import run
+from clonedb.check.ledger import write_files
+from clonedb.check.scratch import PRODUCTION, Scratch, scratch_server
+from clonedb.check.whole import check_folder, compare_hashes
+from clonedb.errors import EmbeddedError, InvalidInput, MigrationError, QueryFileError
+from clonedb.queries import modules
+from clonedb.resources import migrations_directory, sql_directory
+
+# With months, filters and orders; of the worker; writing much.
+SOME = (
+    "conversation_turns.find_many",
+    "audit_logs.find_many",
+    "users.delete",
+)
+QUERY = "-- name: one()\n-- One.\nSELECT 1 AS one;\n"
+
+
+def test_the_ledger_is_the_same_again_elsewhere_and_on_another_day(
+    scratch: Scratch, cache: Path
+) -> None:
+    first = run.check(scratch, modules, only=SOME).ledger
+    assert run.check(scratch, modules, only=SOME).ledger == first
+    for name in SOME:
+        committed = sql_directory() / "ledger" / f"{name.replace('.', '/')}.txt"
+        assert first[f"{name.replace('.', '/')}.txt"] == committed.read_text()
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    with scratch_server(cache=cache / f"elsewhere{worker}") as other:
+        # Another day has other months.
+        for database in ("clonedb", PRODUCTION):
+            with other.connect(database=database) as connection:
+                renamed = connection.execute(
+                    b"SELECT format('ALTER TABLE clonedb.%I RENAME TO %I', c.relname, "
+                    b"regexp_replace(c.relname, '_20(\\d\\d)_', '_21\\1_')) FROM pg_class AS c "
+                    b"WHERE c.relispartition AND c.relkind = 'r'"
+                ).fetchall()
+                for (statement,) in renamed:
+                    connection.execute(statement.encode())
+        assert len(renamed) > 40
+        assert run.check(other, modules, only=SOME).ledger == first
+
+
+def test_hashes_tell_without_a_server_what_has_changed(tmp_path: Path) -> None:
+    folder = tmp_path / "sql"
+    shutil.copytree(sql_directory(), folder)
+    assert compare_hashes(folder) == []
+    users = folder / "users.sql"
+    users.write_text(users.read_text().replace("u.created_at DESC", "u.created_at DESC NULLS LAST"))
+    (folder / "extra.sql").write_text(QUERY)
+    (folder / "ledger" / "gone").mkdir()
+    (folder / "ledger" / "gone" / "query.txt").write_text("gone.query\n")
+    (migrations := tmp_path / "migrations").mkdir()
+    found = {(each.path, each.query): each.what for each in compare_hashes(folder, migrations)}
+    assert found == {
+        ("sql/users.sql", "users.find_many"): "has changed since the ledger was written",
+        ("sql/extra.sql", "extra.one"): "is not in the ledger",
+        ("sql/ledger/gone/query.txt", "ledger"): "describes a query that does not exist",
+        ("sql/ledger/made_from.txt", "ledger"): "migrations or sizes have changed since the "
+        "ledger was written",
+    }
+
+
+def test_a_folder_of_ones_own_gets_a_ledger_and_is_remembered(
+    scratch: Scratch, cache: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "sql"
+    folder.mkdir()
+    (folder / "mine.sql").write_text(QUERY)
+    done = check_folder(folder, cache=cache)
+    assert done.findings == []
+    assert done.written == ["sql/ledger/made_from.txt", "sql/ledger/mine/one.txt"]
+    assert "    one  integer  never null" in (folder / "ledger/mine/one.txt").read_text()
+    (folder / "mine.sql").write_text(QUERY.replace("SELECT 1 AS one", "SHOW work_mem"))
+    assert check_folder(folder, cache=cache).findings == []
+    text = (folder / "ledger/mine/one.txt").read_text()
+    assert "a command without a parse tree" in text
+    assert "    work_mem  text\n" in text
+    (folder / "mine.sql").write_text(QUERY)
+    check_folder(folder, cache=cache)
+    assert check_folder(folder, cache=cache).written == []
+    (folder / "ledger/mine/one.txt").write_text("something else")
+    assert check_folder(folder, cache=cache).written == ["sql/ledger/mine/one.txt"]
+    (folder / "mine.sql").rename(folder / "other.sql")
+    assert check_folder(folder, cache=cache).written == [
+        "sql/ledger/mine/one.txt",
+        "sql/ledger/other/one.txt",
+    ]
+    assert not (folder / "ledger/mine").exists()
+    with pytest.raises(InvalidInput, match=r"there is no query mine\.one"):
+        check_folder(folder, cache=cache, only=["mine.one"])
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"", r"bad\.sql:1: the file has no query"),
+        ("-- name: a()\n-- Zoë.\nSELECT 1;".encode("latin-1"), r"bad\.sql:2: this is not UTF-8"),
+        (b"-- name: a()\nSELECT 1;", r"bad\.sql:1: a has no description"),
+    ],
+)
+def test_a_file_that_cannot_be_read(
+    scratch: Scratch, cache: Path, tmp_path: Path, content: bytes, complaint: str
+) -> None:
+    folder = tmp_path / "sql"
+    folder.mkdir()
+    (folder / "bad.sql").write_bytes(content)
+    with pytest.raises(QueryFileError, match=complaint):
+        check_folder(folder, cache=cache)
+
+
+def test_a_broken_migration_in_the_middle(cache: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "migrations"
+    folder.mkdir()
+    for number in (1, 2):
+        for file in migrations_directory().glob(f"000{number}_*.sql"):
+            shutil.copy(file, folder)
+    (folder / "0003_break.sql").write_text("-- depends: 0002_create_schema\nCREATE TABEL x ();")
+    (folder / "0003_break.rollback.sql").write_text("SELECT 1;")
+    with pytest.raises(MigrationError, match="0003_break"):
+        check_folder(migrations=folder, cache=cache / "broken")
+
+
+def test_no_server_and_no_place_for_the_ledger(
+    scratch: Scratch, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "sql"
+    folder.mkdir()
+    (folder / "mine.sql").write_text(QUERY)
+    (folder / "ledger").write_text("in the way")
+    with pytest.raises(OSError, match="ledger"):
+        check_folder(folder, cache=cache)
+    monkeypatch.setenv("CLONEDB_PG_BIN", str(tmp_path))
+    with pytest.raises(EmbeddedError, match="has no initdb"):
+        check_folder(folder, cache=cache)
+
+
+def command(
+    cache: Path, *arguments: object, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "clonedb", "check", *map(str, arguments)],
+        env={"PATH": "", "CLONEDB_CACHE": str(cache), **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=environment.get("PYTHONPATH"),
+    )
+
+
+def test_the_command_says_in_a_line_what_is_wrong(
+    scratch: Scratch, cache: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "sql"
+    folder.mkdir()
+    (folder / "mine.sql").write_text(QUERY.replace("1 AS", "x AS"))
+    found = command(cache, "--sql", folder)
+    assert found.returncode == 1
+    assert found.stdout == (
+        'sql/mine.sql:3: mine.one: PostgreSQL does not prepare it: column "x" does not exist - '
+        "correct the name, or add the migration that makes it\n"
+    )
+    as_json = json.loads(command(cache, "--sql", folder, "--json").stdout)
+    assert [each["line"] for each in as_json["findings"]] == [3]
+    (folder / "mine.sql").write_text("")
+    broken = command(cache, "--sql", folder)
+    assert (broken.returncode, broken.stdout) == (2, "")
+    assert broken.stderr.count("\n") == 1
+    offline = command(cache, "--offline", CLONEDB_PG_BIN="/nowhere")
+    assert (offline.returncode, offline.stdout) == (0, "")
+
+
+def test_a_broken_file_of_clonedbs_own_is_one_line_too(cache: Path, tmp_path: Path) -> None:
+    package = sql_directory().parent
+    for folder in ("clonedb", "sql", "migrations"):
+        shutil.copytree(package / folder, tmp_path / folder)
+    (tmp_path / "sql" / "empty.sql").write_text("")
+    broken = command(cache, PYTHONPATH=str(tmp_path))
+    assert (broken.returncode, broken.stdout) == (2, "")
+    assert broken.stderr == (
+        "clonedb: sql/empty.sql:1: the file has no query: begin one with -- name: find_all()\n"
+    )
+
+
+def test_what_may_not_be_written_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("a file")
+    with pytest.raises(OSError, match="a"):
+        write_files(tmp_path, {"a/b.txt": "text"})
