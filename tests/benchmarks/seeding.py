@@ -134,6 +134,12 @@ def add_cached_values(
 ) -> None:
     """An embedding and an answer of each: user, the two keys, the two values; fresh for a day."""
     with connection.cursor() as cursor:
+        # As of users who have changed documents before: an entry is compared with their changes.
+        cursor.execute(
+            "INSERT INTO clonedb.cache_changes (user_id, caches) "
+            "SELECT DISTINCT unnest(%s::uuid[]), ARRAY['embedding', 'llm_response']",
+            ([user for user, *_ in rows],),
+        )
         cursor.executemany(
             "INSERT INTO clonedb.embedding_cache "
             "(user_id, key, embedding, model, dimensions, expires_at) "
@@ -144,11 +150,6 @@ def add_cached_values(
             "INSERT INTO clonedb.llm_response_cache (user_id, key, response, provider, expires_at) "
             "VALUES (%s, %s, %s, 'claude-3-opus', now() + interval '1 day')",
             [(user, key, value) for user, _, key, _, value in rows],
-        )
-        # As of users who have changed documents: an entry is compared with its generation.
-        cursor.execute(
-            "INSERT INTO clonedb.cache_generations (user_id) SELECT DISTINCT unnest(%s::uuid[])",
-            ([user for user, *_ in rows],),
         )
 
 

@@ -15,9 +15,10 @@ from clonedb import (
     ConversationSession,
     ConversationTurn,
     RateLimitDecision,
-    RateLimitRuleKey,
+    TokenRequest,
     queries,
 )
+from clonedb.repositories.rate_limit_decisions import TokenLook, decisions_of, runs_of
 from tests.benchmarks.contestant import check
 from tests.benchmarks.peers import statements
 from tests.benchmarks.peers.material import (
@@ -56,7 +57,7 @@ class WholeTurn(Pinned):
         answer_key = turn_key(user_id, number, b"answer")
 
         async with connection.pipeline():
-            taking = await connection.execute(_TAKE, ("chat", 1.0, None))
+            taking = await connection.execute(_TAKE, ("chat", [1.0], [1], None, None))
             moving = await connection.execute(_TRANSITION, (user_id, session_id, "processing"))
             getting = await connection.execute(_GET_EMBEDDING, (user_id, embedding_key))
         decision = _decision(await taking.fetchone())
@@ -91,7 +92,10 @@ class WholeTurn(Pinned):
 
 _HOUR: Final = timedelta(hours=1)
 _CACHED: Final = {"user_id": None, "key": None, "tags": None, "ttl": None}
-_TAKE: Final = statements.text_of(queries.rate_limits.take, endpoint=None, cost=None, address=None)
+_TAKE: Final = statements.text_of(
+    queries.rate_limits.take, endpoint=None, costs=None, counts=None, receipts=None, address=None
+)
+_ONE: Final = runs_of([TokenRequest(1.0)])
 _TRANSITION: Final = statements.text_of(
     queries.conversation_sessions.transition, user_id=None, id=None, to_state=None
 )
@@ -110,9 +114,9 @@ _PUT_ANSWER: Final = statements.text_of(
 
 
 def _decision(row: Any) -> RateLimitDecision:
-    outcome, scope, endpoint, tier, limit, remaining, retry_after, reset_at = row
-    rule = None if scope is None else RateLimitRuleKey(scope, endpoint, tier)
-    return RateLimitDecision(outcome != "denied", rule, limit, remaining, retry_after, reset_at)
+    look = TokenLook(*row)
+    check(look.looked_at is not None)
+    return decisions_of(look, look.looked_at, _ONE)[0]  # type: ignore[arg-type]
 
 
 def _session(row: Any) -> ConversationSession:
