@@ -67,8 +67,7 @@ class _Filling:
             return
         say(f"seeding {self._rows:,} expired entries")
         self._connection.execute(
-            "TRUNCATE "
-            "clonedb.embedding_cache, clonedb.llm_response_cache, clonedb.cache_changes"
+            "TRUNCATE clonedb.embedding_cache, clonedb.llm_response_cache, clonedb.cache_changes"
         )
         seeding.add_expired_answers(self._connection, self._users, self._rows)
         seeding.add_cached_values(self._connection, self._fresh, EMBEDDING_MODEL)
