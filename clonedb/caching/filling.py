@@ -198,7 +198,8 @@ class Filling(Generic[K, V]):
             if stored is False:
                 state.counters.outdated += 1
                 return value
-            state.count_stored()
+            if stored:
+                state.count_stored()
         self._remember(Found(value, lives.total_seconds(), False), asked, drops)
         return value
 
