@@ -15,7 +15,8 @@ from clonedb.caching.figures import CacheFigures
 from clonedb.caching.filling import Filling
 from clonedb.caching.flights import Flight
 from clonedb.caching.keys import CacheKey
-from clonedb.caching.memory import Place, Remembered, Tally, bucket_of
+from clonedb.caching.memory import Place, Remembered, Tally
+from clonedb.caching.owner import Owner
 from clonedb.caching.state import CacheState
 from clonedb.caching.table import Found
 from clonedb.errors import InvalidInput
@@ -31,22 +32,7 @@ from clonedb.scope import Scope
 K = TypeVar("K", bound=CacheKey)
 V = TypeVar("V", bound=msgspec.Struct)
 
-_SHARED_BUCKET: Final = bucket_of(SHARED_USER)
 _NO_TIME: Final = timedelta(0)
-
-
-class Owner:
-    """Whose entries: the scope that they are read in, and what memory and notifications call it."""
-
-    __slots__ = ("buckets", "name", "scope", "user_id")
-
-    def __init__(self, scope: Scope) -> None:
-        self.scope = scope
-        self.user_id = user_id = scope.user_id
-        self.name = "" if user_id is None else str(user_id)
-        self.buckets = (
-            (_SHARED_BUCKET,) if user_id is None else (bucket_of(user_id), _SHARED_BUCKET)
-        )
 
 
 class Cache(Generic[K, V]):
@@ -114,11 +100,10 @@ class Cache(Generic[K, V]):
                 (self._name, key),
                 # The same, where it was stored already, has at least half of that left.
                 Found(value, lives.total_seconds() / (1 if stored else 2), False),
-                user_id=self._owner.user_id,
+                owner=self._owner,
                 digest=digest,
                 asked=asked,
                 ttl=lives,
-                buckets=self._owner.buckets,
                 drops=drops,
             )
         return bool(stored)
@@ -190,11 +175,10 @@ class Cache(Generic[K, V]):
             state.remember(
                 (self._name, digest),
                 found,
-                user_id=self._owner.user_id,
+                owner=self._owner,
                 digest=digest,
                 asked=asked,
                 ttl=state.ttl,
-                buckets=self._owner.buckets,
                 drops=drops,
             )
         return len(hottest)
@@ -265,9 +249,8 @@ class Cache(Generic[K, V]):
     ) -> Filling[K, V]:
         return Filling(
             self._state,
-            self._owner.scope,
+            self._owner,
             place=(self._name, key),
-            buckets=self._owner.buckets,
             key=key,
             digest=self._digest(key),
             compute=compute,
@@ -300,11 +283,10 @@ class Cache(Generic[K, V]):
         entry = state.remember(
             place,
             found,
-            user_id=self._owner.user_id,
+            owner=self._owner,
             digest=digest,
             asked=asked,
             ttl=ttl,
-            buckets=self._owner.buckets,
             drops=drops,
         )
         state.count_database_hit(entry)

@@ -13,12 +13,13 @@ from uuid import UUID
 from msgspec import Meta
 
 from clonedb import queries
-from clonedb.caching.cache import Cache, Owner
+from clonedb.caching.cache import Cache
 from clonedb.caching.figures import CacheFigures
 from clonedb.caching.guard import Guard
 from clonedb.caching.hits import HitRecorder
 from clonedb.caching.keys import AudioChunkKey, EmbeddingKey, LlmResponseKey, VectorSearchKey
 from clonedb.caching.kinds import KINDS, Kind
+from clonedb.caching.owner import Owner
 from clonedb.caching.policy import CachePolicy
 from clonedb.caching.state import Background, CacheState
 from clonedb.caching.values import AudioChunk, Embedding, LlmResponse, VectorSearch

@@ -13,10 +13,10 @@ import msgspec
 from clonedb.caching.flights import Flight
 from clonedb.caching.keys import CacheKey
 from clonedb.caching.memory import Place, Remembered
+from clonedb.caching.owner import Owner
 from clonedb.caching.state import CacheState
 from clonedb.caching.table import Found
 from clonedb.errors import InvalidInput
-from clonedb.scope import Scope
 
 K = TypeVar("K", bound=CacheKey)
 V = TypeVar("V", bound=msgspec.Struct)
@@ -33,15 +33,14 @@ class Filling(Generic[K, V]):
     """All that one fill needs; the arguments are checked."""
 
     __slots__ = (
-        "_buckets",
         "_cache_none",
         "_compute",
         "_digest",
         "_held",
         "_holder",
         "_key",
+        "_owner",
         "_place",
-        "_scope",
         "_state",
         "_tags",
         "_ttl",
@@ -50,10 +49,9 @@ class Filling(Generic[K, V]):
     def __init__(
         self,
         state: CacheState[K, V],
-        scope: Scope,
+        owner: Owner,
         *,
         place: Place,
-        buckets: tuple[str, ...],
         key: K,
         digest: bytes,
         compute: Callable[[], Awaitable[V | None]],
@@ -62,9 +60,8 @@ class Filling(Generic[K, V]):
         cache_none: bool,
     ) -> None:
         self._state = state
-        self._scope = scope
+        self._owner = owner
         self._place = place
-        self._buckets = buckets
         self._key = key
         self._digest = digest
         self._compute = compute
@@ -77,7 +74,7 @@ class Filling(Generic[K, V]):
 
     def depart(self) -> Flight[V]:
         """Begin, for everybody in this process who asks for the key."""
-        flight: Flight[V] = Flight(self._state.memory.drops(self._buckets))
+        flight: Flight[V] = Flight(self._state.memory.drops(self._owner.buckets))
         flights = self._state.flights
         flights[self._place] = flight
         task = flight.depart(self._fly(flight))
@@ -120,20 +117,19 @@ class Filling(Generic[K, V]):
 
     async def _look(self) -> Remembered | None:
         state = self._state
-        drops = state.memory.drops(self._buckets)
+        drops = state.memory.drops(self._owner.buckets)
         asked = state.clock()
-        found = await state.table.look(self._scope, self._digest, timedelta(0))
+        found = await state.table.look(self._owner.scope, self._digest, timedelta(0))
         return None if found is None else self._remember(found, asked, drops)
 
     def _remember(self, found: Found, asked: float, drops: int) -> Remembered:
         return self._state.remember(
             self._place,
             found,
-            user_id=self._scope.user_id,
+            owner=self._owner,
             digest=self._digest,
             asked=asked,
             ttl=self._ttl,
-            buckets=self._buckets,
             drops=drops,
         )
 
@@ -173,7 +169,7 @@ class Filling(Generic[K, V]):
         """Compute the value, and store it where the lease is held."""
         state = self._state
         state.counters.fills += 1
-        drops = state.memory.drops(self._buckets)
+        drops = state.memory.drops(self._owner.buckets)
         try:
             value = await self._computed()
         except asyncio.CancelledError:
@@ -188,7 +184,7 @@ class Filling(Generic[K, V]):
         if self._held:
             try:
                 stored = await state.table.fill(
-                    self._scope, self._digest, columns, lives, self._tags, self._holder
+                    self._owner.scope, self._digest, columns, lives, self._tags, self._holder
                 )
             except InvalidInput:  # the table's own CHECKs have the last word
                 state.counters.refused += 1
@@ -229,7 +225,7 @@ class Filling(Generic[K, V]):
         """Sets whether it is held here; None where the database does not say."""
         self._held = None
         self._held = await self._state.table.take_lease(
-            self._scope, self._digest, self._holder, self._state.policy.lease.total_seconds()
+            self._owner.scope, self._digest, self._holder, self._state.policy.lease.total_seconds()
         )
 
     async def _keep_lease(self) -> None:
@@ -237,10 +233,10 @@ class Filling(Generic[K, V]):
         while True:
             await asyncio.sleep(seconds / _RENEWALS)
             renewed = await self._state.table.renew_lease(
-                self._scope, self._digest, self._holder, seconds
+                self._owner.scope, self._digest, self._holder, seconds
             )
             if renewed is False:
                 return  # dropped meanwhile: the value will not be stored
 
     async def _release(self) -> None:
-        await self._state.table.release_lease(self._scope, self._digest, self._holder)
+        await self._state.table.release_lease(self._owner.scope, self._digest, self._holder)

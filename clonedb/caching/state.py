@@ -19,6 +19,7 @@ from clonedb.caching.guard import Guard
 from clonedb.caching.keys import CacheKey
 from clonedb.caching.kinds import Kind
 from clonedb.caching.memory import Memory, Place, Remembered, Tally
+from clonedb.caching.owner import Owner
 from clonedb.caching.policy import CachePolicy
 from clonedb.caching.table import Found, Table
 from clonedb.notifications import Notifications
@@ -181,11 +182,10 @@ class CacheState(Generic[K, V]):
         place: Place,
         found: Found,
         *,
-        user_id: UUID | None,
+        owner: Owner,
         digest: bytes,
         asked: float,
         ttl: timedelta,
-        buckets: tuple[str, ...],
         drops: int,
     ) -> Remembered:
         """An entry of what was found or made, kept in memory if it may be."""
@@ -193,11 +193,11 @@ class CacheState(Generic[K, V]):
         expires_at = asked + remaining
         entry = Remembered(
             value,
-            tally=Tally(None if shared else user_id, digest),
+            tally=Tally(None if shared else owner.user_id, digest),
             asked=asked,
             fresh_until=min(expires_at, asked + self._memory_seconds),
             refresh_at=expires_at - self._refresh_ahead * ttl.total_seconds(),
-            buckets=buckets,
+            buckets=owner.buckets,
         )
         if remaining > 0 and self.memory.is_open:
             entry.weight += _size(place[1])
