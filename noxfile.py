@@ -12,6 +12,7 @@ nox -s replay    a file of conversations through the caches: which tier answers 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import nox
@@ -19,6 +20,9 @@ import nox
 nox.needs_version = ">=2024.4.15"
 nox.options.sessions = ["tests", "lint", "types", "verify"]
 nox.options.reuse_existing_virtualenvs = True
+
+# A run imports the package, and pytest its tests, in a hundred processes: let the first compile.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Tools whose opinion changes with their version, so that a release of theirs breaks nobody.
 RUFF = "ruff==0.17.6"
