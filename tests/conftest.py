@@ -29,8 +29,9 @@ def _memory() -> Path | None:
         there = os.statvfs(folder)
     except OSError:
         return None
-    closed = there.f_flag & (os.ST_RDONLY | os.ST_NOEXEC) or not os.access(folder, os.W_OK | os.X_OK)
-    return None if closed or there.f_bavail * there.f_frsize < _LARGEST_RUN_BYTES else folder
+    if there.f_flag & (os.ST_RDONLY | os.ST_NOEXEC) or not os.access(folder, os.W_OK | os.X_OK):
+        return None
+    return folder if there.f_bavail * there.f_frsize >= _LARGEST_RUN_BYTES else None
 
 
 if "TMPDIR" not in os.environ and (memory := _memory()) is not None:
