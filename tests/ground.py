@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import reprlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -49,6 +50,16 @@ def fingerprint(
         found[table] = row
     assert {"users", "conversation_sessions", "conversation_turns"} <= found.keys()
     return found
+
+
+@contextmanager
+def case(*what: object) -> Iterator[None]:
+    """Name the case of a test that has many on one database, should it fail."""
+    try:
+        yield
+    except BaseException as failure:
+        failure.add_note(f"in the case {', '.join(reprlib.repr(each) for each in what)}")
+        raise
 
 
 # It moves whenever a transaction of the server has written, be it rolled back.
