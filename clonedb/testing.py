@@ -9,8 +9,8 @@ The server is PostgreSQL from the `embedded` extra, or from `CLONEDB_PG_BIN`, st
 session; the schema is migrated once, into a template.
 
     clonedb_server      the EmbeddedServer, for the session
-    clonedb_database    a database, emptied after each test, and made anew after one that changed
-                        the schema; `.dsn(role)` for connections of one's own
+    clonedb_database    a database as migrations leave it, emptied after each test, and made anew
+                        after one that changed the schema; `.dsn(role)` for connections of one's own
     clonedb_app         a Database on it, under the login of user-facing services
     clonedb_worker      a Database on it, under the login of background jobs
     clonedb_person      a user with an active voice and face, a document that can be searched, and a
