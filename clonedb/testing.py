@@ -9,8 +9,8 @@ The server is PostgreSQL from the `embedded` extra, or from `CLONEDB_PG_BIN`, st
 session; the schema is migrated once, into a template.
 
     clonedb_server      the EmbeddedServer, for the session
-    clonedb_database    a database, emptied after each test, and made anew after one that changed
-                        the schema; `.dsn(role)` for connections of one's own
+    clonedb_database    a database as migrations leave it, emptied after each test, and made anew
+                        after one that changed the schema; `.dsn(role)` for connections of one's own
     clonedb_app         a Database on it, under the login of user-facing services
     clonedb_worker      a Database on it, under the login of background jobs
     clonedb_person      a user with an active voice and face, a document that can be searched, and a
@@ -52,6 +52,9 @@ SUPERUSER = "clonedb_superuser"
 
 # It moves whenever a transaction of the server has written.
 _NEXT_TRANSACTION: Final = "SELECT pg_snapshot_xmax(pg_current_snapshot())"
+
+# The tables that migrations fill, in an order that their keys allow.
+_SEEDED: Final = ("session_transitions", "rate_limit_rules", "daily_quotas", "cache_budgets")
 
 
 class IsolatedDatabase(NamedTuple):
@@ -134,6 +137,7 @@ class _SharedDatabase:
         self._empty_tables = (setup / "empty_tables.sql").read_bytes()
         self._fingerprint = (setup / "fingerprint.sql").read_bytes()
         self._connection: Any = None
+        self._seeded: dict[str, bytes] = {}
         self._make()
 
     def _make(self) -> None:
@@ -141,21 +145,40 @@ class _SharedDatabase:
         self._server.create_database(self.database.name, template=self._template)
         _give_to_owner(self.database.dsn(SUPERUSER), self.database.name)
         self._connection = psycopg.connect(self.database.dsn(SUPERUSER), autocommit=True)
+        self._seeded = {table: self._dump(table) for table in _SEEDED}
         self._made = self._value(self._fingerprint)
         self._newest = self._value(_NEXT_TRANSACTION)
 
     def clean(self) -> None:
-        """Empty the tables, or make the database anew where its schema has changed."""
+        """Leave what migrations leave; make the database anew where its schema has changed."""
         try:
             if self._value(_NEXT_TRANSACTION) == self._newest:
                 return  # nobody has written anything
             self._connection.execute(self._empty_tables)
+            if self._value(self._fingerprint) != self._made:
+                self._restore_rows()
             if self._value(self._fingerprint) == self._made:
                 self._newest = self._value(_NEXT_TRANSACTION)
                 return
         except psycopg.Error:
             pass  # the test has broken it, or its connection
         self._make()
+
+    def _restore_rows(self) -> None:
+        """Store the rows that migrations bring, in the place of what a test has made of them."""
+        for table, rows in self._seeded.items():
+            name = psycopg.sql.Identifier("clonedb", table)
+            self._connection.execute(psycopg.sql.SQL("DELETE FROM {}").format(name))
+            copying = psycopg.sql.SQL("COPY {} FROM STDIN").format(name)
+            with self._connection.cursor() as cursor, cursor.copy(copying) as copy:
+                copy.write(rows)
+
+    def _dump(self, table: str) -> bytes:
+        query = psycopg.sql.SQL("COPY {} TO STDOUT").format(
+            psycopg.sql.Identifier("clonedb", table)
+        )
+        with self._connection.cursor() as cursor, cursor.copy(query) as copy:
+            return b"".join(copy)
 
     def drop(self) -> None:
         if self._connection is not None:

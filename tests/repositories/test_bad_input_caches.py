@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from cached import KINDS, Kind, key_of
-from ground import nothing_stored
+from ground import case, nothing_stored
 
 from clonedb import Database, InvalidInput, PermissionDenied, UserScope
 from clonedb.testing import IsolatedDatabase
@@ -91,26 +91,17 @@ VALUES: list[tuple[str, dict[str, Any], str, tuple[Any, ...]]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "field", "wrong"),
-    VALUES,
-    ids=[f"{name}-{field}" for name, _, field, _ in VALUES],
-)
 async def test_a_bad_value_is_refused_with_the_fields_name_and_nothing_is_stored(
-    as_ada: UserScope,
-    migrated: IsolatedDatabase,
-    name: str,
-    value: dict[str, Any],
-    field: str,
-    wrong: tuple[Any, ...],
+    as_ada: UserScope, migrated: IsolatedDatabase
 ) -> None:
-    cache = getattr(as_ada.caches, name)
-    with nothing_stored(migrated):
+    for name, value, field, wrong in VALUES:
+        cache = getattr(as_ada.caches, name)
         for bad in wrong:
             arguments = {"key": A, **value, ("embedding" if field == "vector" else field): bad}
-            with pytest.raises(InvalidInput, match=field) as caught:
-                await cache.put(**arguments)
-            assert len(str(caught.value)) < 1_000
+            with case(name, field, bad), nothing_stored(migrated):
+                with pytest.raises(InvalidInput, match=field) as caught:
+                    await cache.put(**arguments)
+                assert len(str(caught.value)) < 1_000
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=[kind.name for kind in KINDS])

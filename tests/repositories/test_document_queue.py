@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from ground import nothing_stored
+from ground import case, nothing_stored
 
 from clonedb import (
     ClaimedDocument,
@@ -336,16 +336,13 @@ BAD_OPTIONS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("options", BAD_OPTIONS, ids=[next(iter(o)) for o in BAD_OPTIONS])
 async def test_bad_options_of_a_claim_are_refused(
-    documents: KnowledgeDocumentRepository,
-    queue: DocumentQueue,
-    options: dict[str, Any],
-    migrated: IsolatedDatabase,
+    documents: KnowledgeDocumentRepository, queue: DocumentQueue, migrated: IsolatedDatabase
 ) -> None:
     await stored(documents)
-    with nothing_stored(migrated), pytest.raises(InvalidInput):
-        await queue.claim_pending(**{"worker": "one", **options})
+    for options in BAD_OPTIONS:
+        with case(options), nothing_stored(migrated), pytest.raises(InvalidInput):
+            await queue.claim_pending(**{"worker": "one", **options})
 
 
 async def test_a_finish_of_bad_content_is_refused_and_the_claim_is_held(
