@@ -27,6 +27,7 @@ class Done:
     written: list[str]
     queries: int
     variants: int
+    migrations: int = 0
 
 
 def check_folder(
@@ -39,7 +40,8 @@ def check_folder(
 ) -> Done:
     """Check a folder of queries, clonedb's own by default, and write its ledger.
 
-    With `only` those queries alone are looked at, and nothing is written. Raises QueryFileError,
+    Migrations are rehearsed where the queries are clonedb's own, or the migrations are named. With
+    `only` those queries alone are looked at, and nothing is written. Raises QueryFileError,
     MigrationError, EmbeddedError and OSError where it cannot run.
     """
     own = sql is None
@@ -49,10 +51,10 @@ def check_folder(
     cache = cache or cache_directory()
     looked_at = [folder, _PACKAGE, *([_PACKAGE.parent / "tests"] if own else [])]
     key = key_of(digest(migrations), looked_at)
-    if not only and (known := recall(cache, key)) is not None:
+    if not only and (known := recall(cache, key, Remembered)) is not None:
         present = _present(folder, own)
         if digest_of(present) == known.written:
-            return Done(known.findings, [], known.queries, known.variants)
+            return Done(known.findings, [], known.queries, known.variants, known.migrations)
     with scratch_server(migrations=migrations, cache=cache) as scratch:
         outcome = run.check(
             scratch,
@@ -61,8 +63,10 @@ def check_folder(
             migrations=migrations,
             own=own,
             tests=_PACKAGE.parent / "tests",
+            rehearsing=own or migrations is not None,
+            cache=cache,
         )
-    done = Done(outcome.findings, [], outcome.queries, outcome.variants)
+    done = Done(outcome.findings, [], outcome.queries, outcome.variants, outcome.migrations)
     if only:
         return done
     if write:
@@ -73,7 +77,9 @@ def check_folder(
         remember(
             cache,
             key,
-            Remembered(done.findings, digest_of(files), outcome.queries, outcome.variants),
+            Remembered(
+                done.findings, digest_of(files), done.queries, done.variants, done.migrations
+            ),
         )
     return done
 
@@ -83,7 +89,11 @@ def compare_hashes(sql: Path | None = None, migrations: Path | None = None) -> l
     folder = sql or sql_directory()
     modules = load_directory(folder)
     return run.offline(
-        modules, folder / "ledger", migrations or migrations_directory(), sizes_file()
+        modules,
+        folder / "ledger",
+        migrations or migrations_directory(),
+        sizes_file(),
+        rehearsing=sql is None or migrations is not None,
     )
 
 

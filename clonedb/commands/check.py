@@ -54,6 +54,8 @@ def check(
         done = check_folder(sql, migrations, only=query or ())
         findings, written = done.findings, done.written
         summary = f"{done.queries} queries, {done.variants} variants"
+        if done.migrations:
+            summary += f", {done.migrations} migrations"
     _show(findings, written, summary, time.monotonic() - started, as_json=as_json)
     if findings:
         raise typer.Exit(_FOUND)

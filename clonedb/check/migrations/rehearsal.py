@@ -32,7 +32,7 @@ from typing import Final, Literal, TypeVar
 
 import msgspec
 
-from clonedb.check.migrations.locks import NOTABLE, blocks, keeps_waiting
+from clonedb.check.migrations.locks import blocks, keeps_waiting
 
 FOLDER: Final = "migrations"
 
@@ -57,10 +57,11 @@ _PART: Final = re.compile(r"(\S+) of (\S+)")
 
 
 class Lock(msgspec.Struct, frozen=True, order=True):
-    """The strongest lock on a relation that was there before, held until the transaction's end.
+    """The strongest lock on something that was there before, until the transaction ends.
 
-    `relation` is a table, view or sequence; or an index, or `months` for the partitions, `of` a
-    table which is locked less. `line` is that of the statement that took it.
+    Weaker ones than SHARE UPDATE EXCLUSIVE, which keep no query waiting, are left out. `relation`
+    is a table, view or sequence; or an index, or `months` for the partitions, `of` a table which is
+    locked less. `line` is that of the statement that took it.
     """
 
     relation: str
@@ -103,11 +104,6 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     builds: tuple[Part, ...] = ()
     reads_all: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
-
-    @property
-    def notable(self) -> tuple[Lock, ...]:
-        """The locks that are stronger than what every query takes."""
-        return tuple(lock for lock in self.locks if lock.mode in NOTABLE)
 
     def blocked(self, queries: Mapping[str, Mapping[str, str]]) -> dict[str, list[Lock]]:
         """The queries that would wait, by name, and for which locks.
