@@ -187,7 +187,7 @@ class Examination:
         found = Examined(query, len(reachable), refused, [], None, {}, Dependencies(), {})
         if refused:
             return found
-        for labels, flags, statement in _declared(query):
+        for labels, flags, statement in declared(query):
             answer = described.get(statement)
             if isinstance(answer, Description):
                 found.variants.append(Variant(labels, flags, statement, answer))
@@ -289,8 +289,8 @@ class Examination:
                     break
 
 
-def _declared(query: Query) -> Iterator[tuple[list[str], frozenset[str], Statement]]:
-    """The choices that are looked at, each statement once."""
+def declared(query: Query) -> Iterator[tuple[list[str], frozenset[str], Statement]]:
+    """The choices of a query's lines that are looked at, each statement once: labels, flags."""
     choices: list[tuple[str, frozenset[str], Statement]] = [("plain", frozenset(), query.variant())]
     for number, order in enumerate(query.orders):
         if number:

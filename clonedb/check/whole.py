@@ -9,6 +9,8 @@ from types import SimpleNamespace
 
 from clonedb.check import ledger, run
 from clonedb.check.finding import Finding
+from clonedb.check.migrations.revision import checked_out
+from clonedb.check.migrations.window import Window, deploy_window
 from clonedb.check.remembered import Remembered, digest_of, key_of, recall, remember
 from clonedb.check.scratch import cache_directory, digest, scratch_server, sizes_file
 from clonedb.errors import InvalidInput
@@ -82,6 +84,22 @@ def check_folder(
             ),
         )
     return done
+
+
+def prove_window(
+    base: str,
+    sql: Path | None = None,
+    migrations: Path | None = None,
+    *,
+    cache: Path | None = None,
+) -> Window:
+    """The phases of the migrations since a git revision; see clonedb.check.migrations.window.
+
+    Raises InvalidInput where git does not know the revision, and what `check_folder` raises.
+    """
+    queries, folder = sql or sql_directory(), migrations or migrations_directory()
+    with checked_out(base, queries, folder) as revision, scratch_server(cache=cache) as scratch:
+        return deploy_window(scratch, revision, queries, folder)
 
 
 def compare_hashes(sql: Path | None = None, migrations: Path | None = None) -> list[Finding]:

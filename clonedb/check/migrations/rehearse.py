@@ -6,10 +6,10 @@ server: before each step the tables hold rows, and each step is watched from ins
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
@@ -28,8 +28,6 @@ from clonedb.check.scratch import SUPERUSER, Scratch
 from clonedb.errors import ClonedbError
 from clonedb.migration.files import MigrationFile, display, read_folder
 
-_DATABASE: Final = "rehearsal"
-
 
 class Rehearsed(msgspec.Struct, frozen=True):
     """The rehearsals of a folder in their order, how many seconds each took to apply, and what went
@@ -43,18 +41,19 @@ class Rehearsed(msgspec.Struct, frozen=True):
 def rehearse(scratch: Scratch, directory: Path, population: Path | None = None) -> Rehearsed:
     """Rehearse every migration of the folder. Raises MigrationError for one that does not apply."""
     server = scratch.server
-    server.drop_database(_DATABASE)
-    server.create_database(_DATABASE)
+    # Others may be rehearsing on the same server.
+    database = f"rehearsal_{secrets.token_hex(4)}"
+    server.create_database(database)
     try:
-        with scratch.connect(database=_DATABASE) as connection:
+        with scratch.connect(database=database) as connection:
             course = _Course(
-                scratch.dsn("clonedb_migrator", _DATABASE),
-                scratch.dsn(SUPERUSER, _DATABASE),
+                scratch.dsn("clonedb_migrator", database),
+                scratch.dsn(SUPERUSER, database),
                 Population(connection, population),
             )
             return course.run(read_folder(directory))
     finally:
-        server.drop_database(_DATABASE)
+        server.drop_database(database)
 
 
 def texts_of(file: MigrationFile) -> tuple[str, str | None]:
@@ -95,7 +94,10 @@ class _Course:
             up = backend.work
             after = migrate.catalogue(self._dsn)
             self._fill(file)
-            rollback, down = self._back_and_forth(backend, file, before, after)
+            gone_back = self._back_and_forth(backend, file, before, after)
+            if gone_back is None:
+                return
+            rollback, down = gone_back
             text, undo = texts_of(file)
             yield Rehearsal(
                 id=file.id,
@@ -110,8 +112,8 @@ class _Course:
 
     def _back_and_forth(
         self, backend: ObservedBackend, file: MigrationFile, before: list[str], after: list[str]
-    ) -> tuple[Rollback, Work | None]:
-        """Roll back, with the rows that are there by now, and apply again."""
+    ) -> tuple[Rollback, Work | None] | None:
+        """Roll back, with the rows that are there by now, and apply again; None where that ends it."""
         path = display(file.rollback_path)
         if file.rollback is None:
             self._find(
@@ -134,8 +136,8 @@ class _Course:
             backend.apply_one(file)
         except ClonedbError as error:
             what = f"cannot be applied again after its rollback: {error.message}"
-            self._find(file, what, f"correct {path}")
-            raise
+            self._find(file, what, f"correct {path}; what follows was not rehearsed")
+            return None
         again = migrate.catalogue(self._dsn)
         if again != after:
             what = "gives another schema when it is applied again"
