@@ -113,7 +113,7 @@ class _Course:
     def _back_and_forth(
         self, backend: ObservedBackend, file: MigrationFile, before: list[str], after: list[str]
     ) -> tuple[Rollback, Work | None] | None:
-        """Roll back, with the rows that are there by now, and apply again; None where that ends it."""
+        """Roll back, with the rows that are there by now, and apply again; None if that fails."""
         path = display(file.rollback_path)
         if file.rollback is None:
             self._find(

@@ -81,8 +81,10 @@ def _git(folder: Path, *arguments: str, refused: str = "", remedy: str | None = 
             timeout=_SECONDS,
             env={**os.environ, "LC_ALL": "C"},
         )
-    except FileNotFoundError:
-        raise InvalidInput("git is not installed, and the revision is its") from None
+    except OSError:
+        raise InvalidInput(
+            "git is not installed, or cannot be run, and the revision is its"
+        ) from None
     if done.returncode == 0:
         return done.stdout
     message = done.stderr.decode(errors="replace").strip()

@@ -12,6 +12,7 @@ Where both hold, either may be claimed.
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,8 +29,9 @@ from clonedb.check.migrations.rehearse import finding, texts_of
 from clonedb.check.migrations.revision import Revision
 from clonedb.check.migrations.survival import Look, Release, look
 from clonedb.check.scratch import Scratch
+from clonedb.errors import MigrationError
 from clonedb.migration.backend import MigrationBackend
-from clonedb.migration.files import MigrationFile, read_folder
+from clonedb.migration.files import MigrationFile, display, read_folder
 from clonedb.query.modules import load_directory
 from clonedb.settings import parse_dsn
 
@@ -72,7 +74,15 @@ def deploy_window(scratch: Scratch, base: Revision, sql: Path, migrations: Path)
     findings = list(_rewritten(files, there, base.name))
     new = [file for file in files if file.id not in there]
     old_code, new_code = Release(load_directory(base.sql)), Release(load_directory(sql))
-    looks = list(_looks(scratch, base.migrations, new, old_code, new_code)) if new else []
+    looks: list[Look] = []
+    try:
+        if new:
+            looks.extend(_looks(scratch, base.migrations, new, old_code, new_code))
+    except _NotApplied as error:
+        what = f"cannot be applied behind {base.name}: {error.reason}"
+        remedy = "let the migrations of the base stay as they are, and follow from them"
+        findings.append(finding(error.file, error.line, what, remedy, _RULE))
+        return Window(base.name, [], sorted(findings))
     steps = [
         _step(
             file,
@@ -81,6 +91,8 @@ def deploy_window(scratch: Scratch, base: Revision, sql: Path, migrations: Path)
         )
         for number, file in enumerate(new)
     ]
+    if looks:
+        findings += _broken(new_code, looks[-1])
     findings += _misplaced(new, steps, base.name)
     return Window(base.name, steps, sorted(findings))
 
@@ -98,7 +110,7 @@ def _looks(
             if file is not None:
                 file.check()
                 with MigrationBackend(parse_dsn(dsn), attempts=1) as backend, backend.lock():
-                    backend.apply_one(file)
+                    _apply(backend, file)
             with (
                 scratch.connect(database=database) as connection,
                 scratch.connect(database=database) as reading,
@@ -106,6 +118,23 @@ def _looks(
                 yield look(connection, TreeReader(reading), *releases)
     finally:
         scratch.server.drop_database(database)
+
+
+class _NotApplied(Exception):
+    """A new migration that PostgreSQL has refused."""
+
+    def __init__(self, file: MigrationFile, error: MigrationError) -> None:
+        place = re.match(rf"{re.escape(display(file.path))}:(\d+): ", error.message)
+        self.file = file
+        self.line = int(place[1]) if place else 1
+        self.reason = error.message[place.end() :] if place else error.message
+
+
+def _apply(backend: MigrationBackend, file: MigrationFile) -> None:
+    try:
+        backend.apply_one(file)
+    except MigrationError as error:
+        raise _NotApplied(file, error) from error
 
 
 def _changes(release: Release, home: Look, *, before: Look, after: Look) -> dict[str, str]:
@@ -116,6 +145,18 @@ def _changes(release: Release, home: Look, *, before: Look, after: Look) -> dict
         if trouble is not None and trouble != before[text].trouble(home[text]):
             found.setdefault(query.name, trouble)
     return found
+
+
+def _broken(release: Release, home: Look) -> list[Finding]:
+    """This revision's queries that do not work where all of its migrations are applied."""
+    found: dict[str, Finding] = {}
+    for text, query in release.queries.items():
+        refused = home[text].refused
+        if refused is not None:
+            what = f"does not prepare behind all migrations: {refused}"
+            remedy = "correct the query, or what the migrations do"
+            found[query.name] = Finding(query.path, query.line, query.name, what, remedy, _RULE)
+    return list(found.values())
 
 
 def _step(file: MigrationFile, breaks: dict[str, str], needs: dict[str, str]) -> Step:
