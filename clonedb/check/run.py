@@ -160,8 +160,8 @@ def offline(
             findings.append(Finding(display(file.path), 1, file.id, what, remedy, "offline"))
     for text in sorted(directory.rglob("*.txt")):
         path = str(text.relative_to(directory))
-        if path not in known:
-            kind = "migration" if path.startswith(f"{rehearsal.FOLDER}/") else "query"
+        kind = "migration" if path.startswith(f"{rehearsal.FOLDER}/") else "query"
+        if path not in known and (rehearsing or kind == "query"):
             what = f"describes a {kind} that does not exist"
             findings.append(Finding(f"sql/ledger/{path}", 1, "ledger", what, remedy, "offline"))
     return sorted(findings)

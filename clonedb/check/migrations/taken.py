@@ -3,12 +3,14 @@
 From the parse tree: what is read, written, or has its rows locked. From the foreign keys: a row
 that refers to another locks it, and a deletion looks for, or takes along, what refers to it. From
 the text of the functions that are called, and of the policies that the tables have: whatever table
-they name, since no catalogue says what a function in PL/pgSQL does. That errs on the side of more.
+they name, since no catalogue says what a function in PL/pgSQL does. That errs on the side of more,
+most of all for a function that changes tables, as those that make months do.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any, Final
 
 import psycopg
@@ -16,17 +18,21 @@ from psycopg.rows import namedtuple_row
 
 from clonedb.check.catalogue import Catalogue, read_query
 from clonedb.check.dependencies import Dependencies, Use
-from clonedb.check.migrations.locks import strength
+from clonedb.check.migrations.locks import MODES, strength
 
-_NAMED: Final = re.compile(
-    r"(?P<write>\b(?:INSERT\s+INTO|UPDATE|DELETE\s+FROM|MERGE\s+INTO)\s+(?:ONLY\s+)?)?"
-    r"\bclonedb\.(?P<name>\w+)(?P<call>\s*\()?",
-    re.IGNORECASE,
+_WRITE: Final = r"(?P<write>\b(?:INSERT\s+INTO|UPDATE|DELETE\s+FROM|MERGE\s+INTO)\s+(?:ONLY\s+)?)?"
+_NAMED: Final = re.compile(rf"{_WRITE}\bclonedb\.(?P<name>\w+)", re.IGNORECASE)
+# A name that format() puts together ends as some literal of the same text does.
+_COMPOSED: Final = re.compile(rf"{_WRITE}\bclonedb\.%(?:\d+\$)?[Is]", re.IGNORECASE)
+_CHANGES_TABLES: Final = re.compile(
+    r"\b(?:(?:ALTER|CREATE|DROP|LOCK)\s+(?:UNLOGGED\s+)?(?:TABLE|INDEX)|TRUNCATE)\b", re.IGNORECASE
 )
+_LITERAL: Final = re.compile(r"'(\w{3,})'")
 _ROW_LOCK: Final = re.compile(
     r"\bFOR\s+(?:NO\s+KEY\s+)?(?:KEY\s+)?(?:UPDATE|SHARE)\b", re.IGNORECASE
 )
 _READS, _LOCKS_ROWS, _WRITES = "ACCESS SHARE", "ROW SHARE", "ROW EXCLUSIVE"
+_STRONGEST: Final = MODES[-1]
 _CASCADING: Final = frozenset("cnd")  # CASCADE, SET NULL, SET DEFAULT
 
 Taken = dict[str, str]
@@ -49,6 +55,8 @@ class LocksTaken:
             else:
                 self._policies.setdefault(row.relation, []).append(row.body)
         self._of_functions: dict[str, dict[int, str]] = {}
+        # The functions that change tables, themselves or through others.
+        self._changing: set[str] = set()
 
     def by(self, used: Dependencies) -> Taken:
         """The strongest mode on each table of schema clonedb that a query touches."""
@@ -98,23 +106,40 @@ class LocksTaken:
             found: dict[int, str] = {}
             for body in self._bodies.get(name, ()):
                 _add(found, self._by_text(body))
+                called = {each["name"] for each in _NAMED.finditer(body)}
+                if _CHANGES_TABLES.search(body) or called & self._changing:
+                    self._changing.add(name)
+            if name in self._changing:
+                # Of which tables, and by which commands, its text says too little.
+                found = dict.fromkeys(self._with_referenced(found), _STRONGEST)
             self._of_functions[name] = found
         return self._of_functions[name]
+
+    def _with_referenced(self, tables: Iterable[int]) -> set[int]:
+        named = set(tables)
+        return named | {key.referenced for key in self._keys if key.referencing in named}
 
     def _by_text(self, text: str) -> dict[int, str]:
         found: dict[int, str] = {}
         reads = _LOCKS_ROWS if _ROW_LOCK.search(text) else _READS
         for named in _NAMED.finditer(text):
             name = named["name"]
-            oid = self._tables.get(name)
-            if oid is None:
-                _add(found, self._by_function(name))
-            elif named["write"]:
-                _add(found, {oid: _WRITES})
-                _add(found, self._by_keys(oid, self._everything(oid, named["write"])))
+            if name in self._tables:
+                self._add_named(found, self._tables[name], named["write"], reads)
             else:
-                _add(found, {oid: reads})
+                _add(found, self._by_function(name))
+        composed = list(_COMPOSED.finditer(text))
+        endings = tuple(_LITERAL.findall(text)) if composed else ()
+        for name, oid in self._tables.items():
+            if name.endswith(endings):
+                for each in composed:
+                    self._add_named(found, oid, each["write"], reads)
         return found
+
+    def _add_named(self, found: dict[int, str], oid: int, write: str | None, reads: str) -> None:
+        _add(found, {oid: _WRITES if write else reads})
+        if write:
+            _add(found, self._by_keys(oid, self._everything(oid, write)))
 
     def _everything(self, oid: int, words: str) -> Use:
         """What a command that only its first words are known of may do at most."""
