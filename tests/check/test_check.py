@@ -188,6 +188,14 @@ def test_migrations_of_ones_own_are_rehearsed_into_the_ledger(
     again = check_folder(sql, migrations.path, cache=cache / "own")
     assert (again.findings, again.written) == (done.findings, ["sql/ledger/mine/one.txt"])
     assert remembered.stat().st_mtime_ns == known
+    shown = command(cache / "own", "0006", "--migrations", migrations.path, name="rehearse")
+    assert shown.returncode == 1
+    assert f"{identifier}\n\nfile  " in shown.stdout
+    assert "queries wait: audio_chunk_cache." in shown.stdout
+    assert shown.stdout.endswith("or let it do less\n")
+    unknown = command(cache / "own", "0007", "--migrations", migrations.path, name="rehearse")
+    assert (unknown.returncode, unknown.stdout) == (2, "")
+    assert unknown.stderr.startswith("clonedb: no migration is named '0007' - give its number")
     text.write_text("")
     assert check_folder(sql, migrations.path, cache=cache / "own").written == [
         f"sql/ledger/migrations/{identifier}.txt"
@@ -209,10 +217,10 @@ def test_no_server_and_no_place_for_the_ledger(
 
 
 def command(
-    cache: Path, *arguments: object, **environment: str
+    cache: Path, *arguments: object, name: str = "check", **environment: str
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "clonedb", "check", *map(str, arguments)],
+        [sys.executable, "-m", "clonedb", name, *map(str, arguments)],
         env={"PATH": "", "CLONEDB_CACHE": str(cache), **environment},
         capture_output=True,
         text=True,

@@ -10,9 +10,11 @@ from planted_migrations import Migrations, beginning
 from clonedb.check.migrations.comparison import compare
 from clonedb.check.migrations.rehearsal import Rehearsal, read, write
 from clonedb.check.migrations.rehearse import Rehearsed, rehearse
+from clonedb.check.migrations.told import locks_of_queries
 from clonedb.check.scratch import Scratch
 from clonedb.errors import MigrationError
 from clonedb.migration.files import read_folder
+from clonedb.resources import sql_directory
 
 ALONE = "-- transactional: false\n"
 EXCLUSIVE = "-- locks: ACCESS EXCLUSIVE on things\n"
@@ -133,7 +135,21 @@ HONEST = {
         "-- locks: SHARE UPDATE EXCLUSIVE on things\n",
         [
             "locks SHARE UPDATE EXCLUSIVE on things, from line 7: blocks no query",
+        ],
+    ),
+    "statements that are transactions of their own": (
+        "UPDATE clonedb.things SET size = size;\nCREATE INDEX things_twice ON clonedb.things (size);\n"
+        "ALTER TABLE clonedb.parts ADD COLUMN note text;\nVACUUM FULL clonedb.parts;",
+        "DROP INDEX clonedb.things_twice;\nALTER TABLE clonedb.parts DROP COLUMN note;",
+        "-- locks: ACCESS EXCLUSIVE on parts; SHARE on things\n-- writes: things\n"
+        "-- rewrites: parts\n-- builds: things_twice of things\n",
+        [
+            "locks ACCESS EXCLUSIVE on parts, from line 12: blocks reads and writes",
+            "locks SHARE on things, from line 11: blocks writes",
+            "rewrites parts",
+            "builds things_twice of things",
             "reads all things",
+            "writes things",
         ],
     ),
     "nothing": ("SELECT 1;", "SELECT 1;", "-- locks: none\n", ["nothing that anybody waits for"]),
@@ -144,7 +160,7 @@ def test_what_a_migration_does_to_tables_with_rows(scratch: Scratch, tmp_path: P
     migrations = beginning(tmp_path / "migrations")
     expected = {}
     for name, (up, down, claims, wanted) in HONEST.items():
-        first = ALONE if "CONCURRENTLY" in up else ""
+        first = ALONE if "CONCURRENTLY" in up or "VACUUM" in up else ""
         identifier = migrations.add(name.replace(" ", "_"), up, down, claims=claims, first=first)
         expected[identifier] = wanted
     rehearsed = run(scratch, migrations)
@@ -154,7 +170,8 @@ def test_what_a_migration_does_to_tables_with_rows(scratch: Scratch, tmp_path: P
     assert list(compare(read_folder(migrations.path), rehearsed.rehearsals)) == []
     assert all(read(write(each)) == each for each in rehearsed.rehearsals)
     assert [each.id for each in rehearsed.rehearsals if not each.transactional] == [
-        "0012_an_index_built_concurrently"
+        "0012_an_index_built_concurrently",
+        "0013_statements_that_are_transactions_of_their_own",
     ]
 
 
@@ -308,3 +325,28 @@ def test_files_that_cannot_be_read_or_applied(scratch: Scratch, tmp_path: Path) 
         MigrationError, match=r"sql/check/population/odd\.sql: invalid input syntax"
     ):
         run(scratch, migrations)
+
+
+def test_whom_a_committed_migration_keeps_waiting() -> None:
+    ledger = sql_directory() / "ledger"
+    queries = locks_of_queries(ledger)
+    assert len(queries) > 200
+    sessions = read((ledger / "migrations" / "0010_create_conversation_sessions.txt").read_text())
+    blocked = sessions.up.blocked(queries)
+    # It refers to users and models, so who writes these waits, and who reads them does not.
+    assert {"users.sign_up", "users.update", "face_models.create"} <= blocked.keys()
+    assert (
+        not {"users.find_by_id", "face_models.find_many", "daily_usage.find_many"} & blocked.keys()
+    )
+    assert [lock.shown for lock in blocked["face_models.create"]] == [
+        "SHARE ROW EXCLUSIVE on face_models"
+    ]
+    # Every policy asks the users, so who drops a key to them stops everybody.
+    assert sessions.down is not None
+    assert "audio_chunk_cache.get" in sessions.down.blocked(queries)
+
+
+@pytest.mark.parametrize("text", ["", "users.create\n\nquery     1\n", "0001_x\n\napplied\n"])
+def test_a_text_that_tells_of_no_rehearsal(text: str) -> None:
+    with pytest.raises(ValueError, match="is no text of a rehearsal"):
+        read(text)

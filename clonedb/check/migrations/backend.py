@@ -13,7 +13,7 @@ from psycopg import sql
 from psycopg.pq import TransactionStatus
 
 from clonedb.check.migrations.observation import Observation
-from clonedb.check.migrations.rehearsal import Work
+from clonedb.check.migrations.rehearsal import Work, together
 from clonedb.errors import MigrationError
 from clonedb.migration.backend import MigrationBackend
 from clonedb.migration.connection import connect
@@ -39,29 +39,31 @@ class ObservedBackend(MigrationBackend):
         self.work = Work()
 
     def _execute_all(self, path: Path, statements: tuple[Statement, ...]) -> None:
+        if self.connection.info.transaction_status == TransactionStatus.IDLE:
+            self.work = together([self._execute_alone(path, each) for each in statements])
+            return
         observation = Observation(self.connection)
-        alone = self.connection.info.transaction_status == TransactionStatus.IDLE
         for statement in statements:
-            line = first_line(statement)
-            if alone:
-                self._execute_alone(path, statement, observation, line)
-            else:
-                super()._execute_all(path, (statement,))
-                observation.look(line)
+            super()._execute_all(path, (statement,))
+            observation.look(first_line(statement))
         self.work = observation.work()
 
-    def _execute_alone(
-        self, path: Path, statement: Statement, observation: Observation, line: int
-    ) -> None:
+    def _execute_alone(self, path: Path, statement: Statement) -> Work:
+        line = first_line(statement)
         try:
             with self.transaction():
+                observation = Observation(self.connection)
                 super()._execute_all(path, (statement,))
                 observation.look(line)
+                return observation.work()
         except MigrationError as error:
             if error.sqlstate != _ACTIVE_SQL_TRANSACTION:
                 raise
-            with self._gate_before(observation, line):
-                super()._execute_all(path, (statement,))
+        observation = Observation(self.connection)
+        with self._gate_before(observation, line):
+            super()._execute_all(path, (statement,))
+        # By now the session may have told its counts to the statistics, and begun again.
+        return observation.work(counted=False)
 
     @contextmanager
     def _gate_before(self, observation: Observation, line: int) -> Iterator[None]:

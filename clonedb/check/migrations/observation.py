@@ -52,8 +52,11 @@ class Observation:
         rows = self._rows("locks", [process, list(self._before)], connection)
         return [(row.relation, row.mode) for row in rows]
 
-    def work(self) -> Work:
-        """What was done, when the last statement is."""
+    def work(self, *, counted: bool = True) -> Work:
+        """What was done, when the last statement is; without `counted`, not what became of rows.
+
+        Rows are counted within one transaction only.
+        """
         after = self._relations()
         locks = self._folded()
         rewrites: set[str] = set()
@@ -79,6 +82,8 @@ class Observation:
                 continue
             if row.kind in ("r", "m") and row.file != old.file:
                 rewrites.add(row.table_name)
+            if not counted:
+                continue
             if row.kind in ("r", "m") and row.scans > old.scans and row.rows_read > old.rows_read:
                 reads.add(row.table_name)
             if row.rows_written > old.rows_written:

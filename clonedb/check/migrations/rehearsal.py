@@ -27,12 +27,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Literal, TypeVar
 
 import msgspec
 
-from clonedb.check.migrations.locks import blocks, keeps_waiting
+from clonedb.check.migrations.locks import blocks, keeps_waiting, strength
 
 FOLDER: Final = "migrations"
 
@@ -136,6 +136,28 @@ class Rehearsal(msgspec.Struct, frozen=True, kw_only=True):
     rollback: Rollback
     up: Work
     down: Work | None
+
+
+def together(works: Iterable[Work]) -> Work:
+    """What several statements did that were transactions of their own."""
+    all_works = list(works)
+    locks: dict[tuple[str, str | None], Lock] = {}
+    for lock in (each for work in all_works for each in work.locks):
+        known = locks.setdefault((lock.relation, lock.of), lock)
+        if strength(known.mode) < strength(lock.mode):
+            locks[lock.relation, lock.of] = lock
+    return Work(
+        locks=tuple(sorted(locks.values(), key=_by_table)),
+        rewrites=tuple(sorted({each for work in all_works for each in work.rewrites})),
+        validates=tuple(sorted({each for work in all_works for each in work.validates})),
+        builds=tuple(sorted({each for work in all_works for each in work.builds})),
+        reads_all=tuple(sorted({each for work in all_works for each in work.reads_all})),
+        writes=tuple(sorted({each for work in all_works for each in work.writes})),
+    )
+
+
+def _by_table(lock: Lock) -> tuple[str, str, Lock]:
+    return lock.table, lock.of or "", lock
 
 
 def migration_hash(up: str, down: str | None) -> str:
