@@ -1,0 +1,153 @@
+"""A git repository: which two revisions are compared, and their files.
+
+    (nothing)      the merge base with main .. the working tree, as it is on disk
+    BASE           that commit .. the working tree
+    BASE..HEAD     two commits; either may be left out, and is HEAD then
+    BASE...HEAD    the merge base of the two .. HEAD
+
+Git is asked, never changed: a commit's files go to a folder of their own.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from clonedb.errors import InvalidInput
+
+# Where the main line is looked for.
+MAIN_LINES: Final = ("origin/main", "main", "origin/master", "master")
+
+_SHORT: Final = 10
+
+
+class Range(NamedTuple):
+    """What is compared: two commits, or with `head` None a commit and the working tree."""
+
+    base: str
+    head: str | None
+
+
+class Repository:
+    """The project in a folder: the folder itself if it has a `sql/`, or else the repository's."""
+
+    def __init__(self, directory: Path) -> None:
+        if not directory.is_dir():
+            raise InvalidInput(
+                f"{directory} is no folder", remedy="name the project's with --repository"
+            )
+        self._directory = directory
+        top = self._git(
+            "rev-parse",
+            "--show-toplevel",
+            otherwise=f"{directory} is in no git repository",
+            remedy="run it in a checkout, or name one with --repository",
+        )
+        self.root = directory.resolve() if (directory / "sql").is_dir() else Path(top)
+        self._prefix = self.root.relative_to(top).as_posix() if self.root != Path(top) else ""
+
+    def range(self, text: str | None) -> Range:
+        """Read a range; InvalidInput where a revision is not there."""
+        if text is None:
+            return Range(self._merge_base(self._main_line(), "HEAD"), None)
+        for dots in ("...", ".."):
+            if dots in text:
+                first, _, second = text.partition(dots)
+                base, head = self._commit(first or "HEAD"), self._commit(second or "HEAD")
+                return Range(self._merge_base(base, head) if dots == "..." else base, head)
+        return Range(self._commit(text), None)
+
+    def title(self, commit: str) -> str:
+        """A commit for people: its short name and subject."""
+        return self._git("log", "-1", f"--abbrev={_SHORT}", "--format=%h %s", commit)
+
+    def short(self, commit: str) -> str:
+        return self._git("rev-parse", f"--short={_SHORT}", commit)
+
+    def day(self, commit: str) -> str:
+        """The day of a commit, which a page made again shows again."""
+        return self._git("log", "-1", "--format=%cs", commit)
+
+    def extract(self, commit: str, names: Sequence[str], into: Path) -> None:
+        """Put a commit's files and folders of these names below a folder; those it lacks are left.
+
+        What is no file, a link for instance, is left too.
+        """
+        tree = f"{commit}:{self._prefix}" if self._prefix else commit
+        there = set(self._git("ls-tree", "--name-only", "-z", tree).split("\0"))
+        wanted = [name for name in names if name.partition("/")[0] in there]
+        if not wanted:
+            return
+        archive = self._run("archive", "--format=tar", tree, *wanted)
+        if archive.returncode:
+            raise InvalidInput(f"git cannot read {commit[:_SHORT]}: {_said(archive.stderr)}")
+        with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
+            files.extractall(
+                into,
+                members=[each for each in files if each.isfile() or each.isdir()],
+                filter="data",
+            )
+
+    def _main_line(self) -> str:
+        for name in MAIN_LINES:
+            found = self._run("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+            if found.returncode == 0:
+                return name
+        raise InvalidInput(
+            f"there is no {' or '.join(MAIN_LINES)} to compare with",
+            remedy="name what to compare: clonedb review BASE..HEAD",
+        )
+
+    def _merge_base(self, one: str, other: str) -> str:
+        return self._git(
+            "merge-base",
+            one,
+            other,
+            otherwise=f"{one[:40]} and {other[:40]} have no commit in common",
+            remedy=self._deeper("name what to compare: clonedb review BASE..HEAD"),
+        )
+
+    def _commit(self, revision: str) -> str:
+        return self._git(
+            "rev-parse",
+            "--verify",
+            "--quiet",
+            "--end-of-options",
+            f"{revision}^{{commit}}",
+            otherwise=f"there is no revision {revision!r}",
+            remedy=self._deeper("name a commit, a branch or a tag that this clone has"),
+        )
+
+    def _deeper(self, remedy: str) -> str:
+        shallow = self._run("rev-parse", "--is-shallow-repository").stdout.strip() == b"true"
+        return f"this clone is shallow: git fetch --unshallow; or {remedy}" if shallow else remedy
+
+    def _git(self, *arguments: str, otherwise: str = "", remedy: str | None = None) -> str:
+        done = self._run(*arguments)
+        if done.returncode:
+            said = _said(done.stderr)
+            message = f"{otherwise}: {said}" if otherwise and said else otherwise or said
+            raise InvalidInput(message or f"git {arguments[0]} failed", remedy=remedy)
+        return done.stdout.decode("utf-8", "replace").removesuffix("\n")
+
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+        try:
+            return subprocess.run(
+                ["git", "-C", str(self._directory), "--no-replace-objects", *arguments],
+                capture_output=True,
+                env={**os.environ, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"},
+                stdin=subprocess.DEVNULL,
+                check=False,
+            )
+        except FileNotFoundError:
+            raise InvalidInput("git is not installed", remedy="install git") from None
+
+
+def _said(stderr: bytes) -> str:
+    lines = stderr.decode("utf-8", "replace").strip().splitlines()
+    return lines[0].removeprefix("fatal: ") if lines else ""
