@@ -12,6 +12,8 @@ from typing import Final
 
 import msgspec
 
+from clonedb.check.migrations.query_locks import read_locks
+
 _INDENT: Final = "    "
 _COLUMNS: Final = re.compile(r" {2,}")
 _HASHES: Final = re.compile(
@@ -57,7 +59,7 @@ class Planned(msgspec.Struct, frozen=True):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """All that a file says. `returns` has the shapes by the choice that gives them, "" the first."""
+    """All that a file says. `returns`: the shapes by the choice that gives them, "" the first."""
 
     query: str
     query_hash: str
@@ -70,6 +72,7 @@ class Entry(msgspec.Struct, frozen=True):
     roles: tuple[str, ...] = ()
     lacking: dict[str, str] = {}
     users: tuple[str, ...] = ()
+    locks: dict[str, str] = {}
     plans: tuple[Planned, ...] = ()
 
     @property
@@ -110,6 +113,8 @@ def read_entry(text: str) -> Entry:
             found["lacking"] = dict(map(_lack, lines[1:]))
         elif title == "users":
             found["users"] = tuple(line.strip() for line in lines)
+        elif title == "locks":
+            found["locks"] = read_locks(block)
         elif title == "plan":
             found["plans"] = tuple(_plans(lines))
         else:

@@ -56,7 +56,7 @@ class PackageCode:
         self.named_in: dict[str, set[str]] = {}
         for file in sorted(package.rglob("*.py")):
             relative = file.relative_to(package).parts
-            if relative[0] not in ("check", "generation"):
+            if relative[0] not in ("check", "generation", "review"):
                 self._read(file)
         self._resolve_generic()
 

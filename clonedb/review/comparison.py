@@ -22,7 +22,7 @@ _ROW_COLUMNS: Final = re.compile(r"^\s+user_id uuid NOT NULL", re.MULTILINE)
 
 @dataclass(frozen=True)
 class QueryChange:
-    """A query that is not as it was. `affected`: its text is the same, what PostgreSQL says is not."""
+    """A query that is not as it was. `affected`: its text is, but not what PostgreSQL says."""
 
     name: str
     before: Source | None
@@ -40,7 +40,8 @@ class QueryChange:
     def source(self) -> Source:
         """The newer of the two."""
         found = self.after or self.before
-        assert found is not None
+        if found is None:
+            raise ValueError("a change has two sides, and at most one of them is nothing")
         return found
 
     @property
@@ -56,8 +57,11 @@ class QueryChange:
         return self.after.entry if self.after else None
 
     def new_touches(self) -> Iterator[Touched]:
-        """What it reads and writes and did not before, columns of a table together."""
-        if self.entry is None:
+        """What it reads and writes and did not before, columns of a table together.
+
+        Nothing where the ledger does not say what it did before.
+        """
+        if self.entry is None or (self.before is not None and self.before.entry is None):
             return
         old = set(_cells(self.before.entry if self.before else None))
         for touched in self.entry.touches:
@@ -121,7 +125,8 @@ class ObjectChange:
     def object(self) -> SchemaObject:
         """The newer of the two."""
         found = self.after or self.before
-        assert found is not None
+        if found is None:
+            raise ValueError("a change has two sides, and at most one of them is nothing")
         return found
 
 
@@ -207,6 +212,7 @@ def _said(entry: Entry) -> tuple[object, ...]:
         entry.roles,
         entry.lacking,
         entry.users,
+        entry.locks,
         entry.plans,
     )
 

@@ -17,18 +17,18 @@ _NUMBERS: Final = re.compile(r"(?<=InitPlan )\d+|(?<=SubPlan )\d+|(?<=\$)\d+|(?<
 
 
 class Scan(NamedTuple):
-    """A table that a plan reads; `condition` is the index's, `filter` what is left to look at."""
+    """A table that a plan reads; `used` and `condition` are the index's, `filter` is the rest's."""
 
     kind: str
     table: str
-    index: str | None
+    used: str | None
     condition: str
     filter: str
 
     @property
     def whole(self) -> bool:
         """Whether all of the table, or of the index, is read."""
-        return self.kind == "Seq Scan" or (self.index is not None and not self.condition)
+        return self.kind == "Seq Scan" or (self.used is not None and not self.condition)
 
 
 def scans(lines: Iterable[str]) -> Iterator[Scan]:

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import tarfile
-from collections.abc import Sequence
+import tomllib
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -22,6 +23,10 @@ from clonedb.errors import InvalidInput
 
 # Where the main line is looked for.
 MAIN_LINES: Final = ("origin/main", "main", "origin/master", "master")
+
+# What is looked at of a revision, besides its Python packages.
+FOLDERS: Final = ("sql", "migrations", "docs", "tests")
+_PACKAGE: Final = re.compile(r"(?:src/)?[^/]+/__init__\.py")
 
 _SHORT: Final = 10
 
@@ -31,6 +36,7 @@ class Range(NamedTuple):
 
     base: str
     head: str | None
+    title: str
 
 
 class Repository:
@@ -54,33 +60,46 @@ class Repository:
     def range(self, text: str | None) -> Range:
         """Read a range; InvalidInput where a revision is not there."""
         if text is None:
-            return Range(self._merge_base(self._main_line(), "HEAD"), None)
+            main = self._main_line()
+            return Range(self._merge_base(main, "HEAD"), None, f"{main}..working tree")
         for dots in ("...", ".."):
             if dots in text:
                 first, _, second = text.partition(dots)
                 base, head = self._commit(first or "HEAD"), self._commit(second or "HEAD")
-                return Range(self._merge_base(base, head) if dots == "..." else base, head)
-        return Range(self._commit(text), None)
+                if dots == "...":
+                    base = self._merge_base(base, head)
+                return Range(base, head, text)
+        return Range(self._commit(text), None, f"{text}..working tree")
+
+    @property
+    def name(self) -> str:
+        """What the project is called: as pyproject.toml says, or as its folder is."""
+        try:
+            project = tomllib.loads((self.root / "pyproject.toml").read_text("utf-8"))
+            return str(project["project"]["name"])
+        except (OSError, KeyError, TypeError, ValueError):
+            return self.root.name
 
     def title(self, commit: str) -> str:
         """A commit for people: its short name and subject."""
         return self._git("log", "-1", f"--abbrev={_SHORT}", "--format=%h %s", commit)
 
-    def short(self, commit: str) -> str:
-        return self._git("rev-parse", f"--short={_SHORT}", commit)
-
     def day(self, commit: str) -> str:
         """The day of a commit, which a page made again shows again."""
         return self._git("log", "-1", "--format=%cs", commit)
 
-    def extract(self, commit: str, names: Sequence[str], into: Path) -> None:
-        """Put a commit's files and folders of these names below a folder; those it lacks are left.
+    def extract(self, commit: str, into: Path) -> None:
+        """Put what is looked at of a commit below a folder: FOLDERS, and the Python packages.
 
-        What is no file, a link for instance, is left too.
+        What is no file, a link for instance, is left out.
         """
         tree = f"{commit}:{self._prefix}" if self._prefix else commit
-        there = set(self._git("ls-tree", "--name-only", "-z", tree).split("\0"))
-        wanted = [name for name in names if name.partition("/")[0] in there]
+        there = self._git("ls-tree", "-r", "--name-only", "-z", tree).split("\0")
+        tops = {path.partition("/")[0] for path in there}
+        wanted = sorted(
+            {name for name in FOLDERS if name in tops}
+            | {path.rpartition("/")[0] for path in there if _PACKAGE.fullmatch(path)}
+        )
         if not wanted:
             return
         archive = self._run("archive", "--format=tar", tree, *wanted)

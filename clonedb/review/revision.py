@@ -11,15 +11,20 @@ from typing import Any, Final, NamedTuple
 
 from clonedb.check.entry import Entry, read_entry
 from clonedb.check.ledger import MADE_FROM, files_hash, query_hash
+from clonedb.check.migrations import rehearsal
+from clonedb.check.migrations.locks import strength
+from clonedb.check.migrations.rehearsal import FOLDER as MIGRATIONS
+from clonedb.check.migrations.rehearsal import Rehearsal, migration_hash
 from clonedb.check.python_code import Mention, PackageCode, called_in_tests
 from clonedb.errors import QueryFileError
 from clonedb.query.file import parse_queries, read_text
 from clonedb.query.statements import Query
 from clonedb.review.schema import Schema
 
-# What is looked at of a revision; the packages come from where `packages` finds them.
-FOLDERS: Final = ("sql", "migrations", "docs", "tests")
 ROLLBACK: Final = ".rollback.sql"
+
+# What reading takes; whatever else changes rows.
+_LOCKS: Final = {"reads": "ACCESS SHARE", "locks": "ROW SHARE"}
 
 
 class Problem(NamedTuple):
@@ -65,7 +70,7 @@ class Revision:
         found = self._files[1]
         if (self.folder / "sql").is_dir() and not self.has_ledger:
             return [*found, Problem("sql/ledger", 1, "there is no ledger")]
-        return [*found, *self._ledger[1], *self._stale()]
+        return [*found, *self._ledger[1], *self._rehearsals[1], *self._stale()]
 
     @cached_property
     def has_ledger(self) -> bool:
@@ -75,6 +80,26 @@ class Revision:
     def entries(self) -> dict[str, Entry]:
         """What the ledger says, by the name of the query."""
         return self._ledger[0]
+
+    @cached_property
+    def locks(self) -> dict[str, dict[str, str]]:
+        """The lock that each query takes on each table."""
+        return {name: entry.locks or _taken(entry) for name, entry in self.entries.items()}
+
+    @cached_property
+    def rehearsals(self) -> dict[str, Rehearsal]:
+        """What the ledger says of each migration, by name."""
+        return self._rehearsals[0]
+
+    @cached_property
+    def stale_rehearsals(self) -> set[str]:
+        """The migrations whose texts are others than those that were rehearsed."""
+        return {
+            name
+            for name, found in self.rehearsals.items()
+            if name in self.migrations
+            and found.file != migration_hash(self.migrations[name], self.rollbacks.get(name))
+        }
 
     @cached_property
     def schema(self) -> Schema:
@@ -176,7 +201,7 @@ class Revision:
         problems = []
         folder = self.folder / "sql" / "ledger"
         for file in sorted(folder.glob("*/*.txt")):
-            if file.parent.name == "migrations":
+            if file.parent.name == MIGRATIONS:
                 continue
             name = f"{file.parent.name}.{file.stem}"
             try:
@@ -185,6 +210,18 @@ class Revision:
                 path = file.relative_to(self.folder).as_posix()
                 problems.append(Problem(path, 1, str(error)))
         return entries, problems
+
+    @cached_property
+    def _rehearsals(self) -> tuple[dict[str, Rehearsal], list[Problem]]:
+        found: dict[str, Rehearsal] = {}
+        problems = []
+        for file in sorted((self.folder / "sql" / "ledger" / MIGRATIONS).glob("*.txt")):
+            try:
+                found[file.stem] = rehearsal.read(_text(file))
+            except ValueError as error:
+                path = file.relative_to(self.folder).as_posix()
+                problems.append(Problem(path, 1, str(error)))
+        return found, problems
 
     def _stale(self) -> Iterator[Problem]:
         for name, source in self.queries.items():
@@ -228,6 +265,16 @@ def packages(folder: Path) -> list[Path]:
 def _parsed(path: str, text: str) -> tuple[Query, ...]:
     # Most files are the same on both sides.
     return tuple(parse_queries(text, module=Path(path).stem, path=path))
+
+
+def _taken(entry: Entry) -> dict[str, str]:
+    """The locks of an entry from before the ledger told them, by what is done."""
+    taken: dict[str, str] = {}
+    for each in entry.touches:
+        mode = _LOCKS.get(each.verb, "ROW EXCLUSIVE")
+        if each.table not in taken or strength(mode) > strength(taken[each.table]):
+            taken[each.table] = mode
+    return taken
 
 
 def _text(file: Path) -> str:

@@ -9,10 +9,10 @@ from typing import Final
 import msgspec
 
 _HEADING: Final = re.compile(
-    r"^--\n-- Name: (?P<name>.+); Type: (?P<type>[A-Z ]+); Schema: (?P<schema>\S+); Owner: .*\n--\n",
+    r"^--\n-- Name: (?P<name>.+); Type: (?P<type>[A-Z ]+); "
+    r"Schema: (?P<schema>\S+); Owner: .*\n--\n",
     re.MULTILINE,
 )
-_COLUMN: Final = re.compile(r"^    (?P<name>[a-z_]\w*) (?P<type>[^,\n]+)", re.MULTILINE)
 _COMMENT: Final = re.compile(r" IS '(?P<text>(?:[^']|'')*)';", re.DOTALL)
 
 
@@ -52,11 +52,6 @@ class Schema:
 
     def of(self, kind: str) -> Iterator[SchemaObject]:
         return (each for each in self.objects.values() if each.kind == kind)
-
-    def columns(self, table: str) -> dict[str, str]:
-        """The columns of a table with their types and defaults."""
-        found = self.objects.get(("TABLE", table))
-        return {match["name"]: match["type"] for match in _COLUMN.finditer(found.text if found else "")}
 
     def comment(self, what: str) -> str:
         """What COMMENT ON says, such as of `COLUMN users.email`; "" for nothing."""

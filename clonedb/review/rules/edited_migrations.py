@@ -28,7 +28,9 @@ def find(comparison: Comparison) -> Iterator[Risk]:
     for change in comparison.rollbacks:
         if change.name not in added and change.kind != "added":
             what = f"its rollback is {change.kind}"
-            yield Risk(Severity.MEDIUM, change.name, what, f"migrations/{change.name}.rollback.sql:1")
+            yield Risk(
+                Severity.MEDIUM, change.name, what, f"migrations/{change.name}.rollback.sql:1"
+            )
 
 
 RULE: Final = Rule(

@@ -30,7 +30,7 @@ def _users(comparison: Comparison) -> dict[str, list[str]]:
     """The queries whose plans used an index, by its name."""
     found: dict[str, list[str]] = {}
     for name, entry in comparison.base.entries.items():
-        used = {scan.index for plan in entry.plans for scan in scans(plan.lines) if scan.index}
+        used = {scan.used for plan in entry.plans for scan in scans(plan.lines) if scan.used}
         for index in used:
             found.setdefault(index, []).append(name)
     return found

@@ -16,6 +16,8 @@ def find(comparison: Comparison) -> Iterator[Risk]:
     for change in comparison.objects:
         found, kind = change.object, change.kind
         if found.kind == "POLICY":
+            if ("TABLE", found.name.split()[0]) not in comparison.head.schema.objects:
+                continue  # it has gone with its table
             severity = Severity.MEDIUM if kind == "added" else Severity.HIGH
             yield Risk(severity, found.name, f"a policy is {kind}")
         elif found.kind == "ROW SECURITY" and kind == "removed":
@@ -26,9 +28,9 @@ def find(comparison: Comparison) -> Iterator[Risk]:
             if _FORCED in before and _FORCED not in change.after.text:
                 what = "does not force row-level security on its owner any more"
                 yield Risk(Severity.HIGH, found.name, what)
-            if kind == "added" and found.name in comparison.user_tables:
-                if found.name not in protected:
-                    yield Risk(Severity.HIGH, found.name, "is a user's table without policies")
+            of_users = found.name in comparison.user_tables
+            if kind == "added" and of_users and found.name not in protected:
+                yield Risk(Severity.HIGH, found.name, "is a user's table without policies")
 
 
 RULE: Final = Rule(

@@ -34,10 +34,15 @@ def _about(before: Entry, after: Entry) -> Iterator[tuple[Severity, str]]:
         elif now.type != argument.type:
             yield Severity.MEDIUM, f"takes {argument.name} as {now.type}, not {argument.type}"
     for argument in taken.values():
-        yield Severity.LOW, f"takes {argument.name}, {argument.type}{' if given' * bool(argument.when)}"
+        yield (
+            Severity.LOW,
+            f"takes {argument.name}, {argument.type}{' if given' * bool(argument.when)}",
+        )
 
 
-def _columns(before: tuple[Result, ...], after: tuple[Result, ...]) -> Iterator[tuple[Severity, str]]:
+def _columns(
+    before: tuple[Result, ...], after: tuple[Result, ...]
+) -> Iterator[tuple[Severity, str]]:
     now = {each.name: each for each in after}
     for column in before if after else ():
         found = now.get(column.name)

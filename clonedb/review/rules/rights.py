@@ -35,7 +35,8 @@ def _about(change: QueryChange, after: Entry) -> Iterator[tuple[Severity, str]]:
     if not set(after.roles) & set(_LOGINS):
         yield Severity.HIGH, "may be run by neither the app nor the worker"
     if change.entries is None:
-        yield from ((Severity.MEDIUM, f"is new, and calls {call}") for call in _as_owner(after))
+        for call in _as_owner(after):
+            yield Severity.MEDIUM, f"is new, and calls {_short(call)}"
         return
     before, _ = change.entries
     for role in before.roles:
@@ -51,7 +52,7 @@ def _about(change: QueryChange, after: Entry) -> Iterator[tuple[Severity, str]]:
         yield Severity.MEDIUM, f"needs {right} on {table}, which it did not"
     for call in _as_owner(after):
         if call not in before.calls:
-            yield Severity.HIGH, f"calls {call}, which it did not"
+            yield Severity.HIGH, f"calls {_short(call)}, which it did not"
 
 
 def _needed(entry: Entry) -> set[tuple[str, str]]:
@@ -60,6 +61,12 @@ def _needed(entry: Entry) -> set[tuple[str, str]]:
 
 def _as_owner(entry: Entry) -> list[str]:
     return [call for call in entry.calls if _AS_OWNER in call]
+
+
+def _short(call: str) -> str:
+    """A call without its arguments."""
+    name, _, rest = call.partition("(")
+    return f"{name}(){rest[rest.rfind(_AS_OWNER) :]}"
 
 
 RULE: Final = Rule(

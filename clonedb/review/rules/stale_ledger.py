@@ -27,9 +27,9 @@ def _told(problems: Sequence[Problem], side: str, severity: Severity) -> Iterato
     for problem in problems[:_SHOWN]:
         place = f"{problem.path}:{problem.line}"
         yield Risk(severity, problem.path, f"{side}: {problem.what}", place)
-    if more := len(problems) - _SHOWN:
-        if more > 0:
-            yield Risk(severity, "sql/ledger", f"{side}: and {more} more")
+    if len(problems) > _SHOWN:
+        what = f"{side}: and {len(problems) - _SHOWN} more"
+        yield Risk(severity, "sql/ledger", what)
 
 
 RULE: Final = Rule(

@@ -9,6 +9,7 @@ from typing import Final
 from clonedb.check.entry import Planned
 from clonedb.review.comparison import Comparison, QueryChange
 from clonedb.review.plan_lines import scans
+from clonedb.review.revision import Source
 from clonedb.review.risk import Risk, Rule, Severity
 
 _ONE_USER: Final = "one user's rows"
@@ -18,17 +19,20 @@ _MET: Final = "run as one of two people"
 def find(comparison: Comparison) -> Iterator[Risk]:
     for change in comparison.queries:
         if change.after is not None:
-            for severity, what in _about(comparison, change):
-                query = change.after.query
+            query = change.after.query
+            for severity, what in _about(comparison, change, change.after):
                 yield Risk(severity, change.name, what, f"{query.path}:{query.line}")
 
 
-def _about(comparison: Comparison, change: QueryChange) -> Iterator[tuple[Severity, str]]:
-    assert change.after is not None
-    across = change.after.query.tags.get("users") == "all"
+def _about(
+    comparison: Comparison, change: QueryChange, now: Source
+) -> Iterator[tuple[Severity, str]]:
+    across = now.query.tags.get("users") == "all"
     if across and (change.before is None or change.before.query.tags.get("users") != "all"):
         if change.before is None:
             yield Severity.MEDIUM, "is new, and works across users"
+        elif _sql(change.before) == _sql(now):
+            yield Severity.LOW, "says users: all now; the statement is the same"
         else:
             yield Severity.HIGH, "works across users now: its header says users: all"
     if change.entries is None:
@@ -49,6 +53,11 @@ def _about(comparison: Comparison, change: QueryChange) -> Iterator[tuple[Severi
                 told.add(table)
                 what = f"{key} reached {table} by an index, and does not ({', '.join(labels)})"
                 yield Severity.HIGH, what
+
+
+def _sql(source: Source) -> list[tuple[object, object]]:
+    """The statement without its header, wherever in the file it is."""
+    return [(line.parts, line.conditions) for line in source.query.lines]
 
 
 def _says(users: tuple[str, ...], words: str) -> bool:
