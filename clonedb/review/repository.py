@@ -40,7 +40,7 @@ class Range(NamedTuple):
 
 
 class Repository:
-    """The project in a folder: the folder itself if it has a `sql/`, or else the repository's."""
+    """The project that a folder is in: the first folder upwards that has a `sql/`."""
 
     def __init__(self, directory: Path) -> None:
         if not directory.is_dir():
@@ -54,7 +54,9 @@ class Repository:
             otherwise=f"{directory} is in no git repository",
             remedy="run it in a checkout, or name one with --repository",
         )
-        self.root = directory.resolve() if (directory / "sql").is_dir() else Path(top)
+        inside = directory.resolve()
+        upwards = [each for each in (inside, *inside.parents) if each.is_relative_to(top)]
+        self.root = next((each for each in upwards if (each / "sql").is_dir()), Path(top))
         self._prefix = self.root.relative_to(top).as_posix() if self.root != Path(top) else ""
 
     def range(self, text: str | None) -> Range:

@@ -248,8 +248,8 @@ class Revision:
             try:
                 code.append(PackageCode(package))
             except SyntaxError as error:
-                name = Path(error.filename or package.name).name
-                problems.append(Problem(name, error.lineno or 1, "this is not Python"))
+                file = Path(error.filename or package).relative_to(self.folder).as_posix()
+                problems.append(Problem(file, error.lineno or 1, "this is not Python"))
             except UnicodeDecodeError:
                 problems.append(Problem(package.name, 1, "a file is not UTF-8"))
         return code, problems

@@ -67,7 +67,7 @@ class Schema:
 
 def _objects(dump: str) -> Iterator[SchemaObject]:
     headings = list(_HEADING.finditer(dump))
-    ends = [each.start() for each in headings[1:]] + [len(dump)]
-    for heading, end in zip(headings, ends, strict=True):
+    starts = [each.start() for each in headings]
+    for heading, end in zip(headings, [*starts[1:], len(dump)], strict=False):
         text = dump[heading.end() : end].strip()
         yield SchemaObject(heading["type"], heading["name"], heading["schema"], text)

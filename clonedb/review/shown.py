@@ -82,6 +82,8 @@ def facts(change: QueryChange) -> list[Fact]:
     new = change.after.entry if change.after else None
     found = []
     for title, lines_of in _FACTS:
+        if title == _LOCKS and old and new and not (old.locks and new.locks):
+            continue  # an entry from before the ledger told them
         before, after = lines_of(old) if old else [], lines_of(new) if new else []
         fact = Fact(
             title,
@@ -218,12 +220,13 @@ def _locks(entry: Entry) -> list[str]:
 
 
 _RIGHTS: Final = "may be run by"
+_LOCKS: Final = "locks"
 _FACTS: Final[tuple[tuple[str, Callable[[Entry], list[str]]], ...]] = (
     (_RIGHTS, _rights),
     ("users", lambda entry: list(entry.users)),
     ("takes", _takes),
     ("returns", _returns),
     ("calls", lambda entry: list(entry.calls)),
-    ("locks", _locks),
+    (_LOCKS, _locks),
     ("does not prepare", lambda entry: list(entry.refused)),
 )
