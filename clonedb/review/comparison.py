@@ -90,8 +90,7 @@ class QueryChange:
         return [
             (labels, was, plan)
             for labels, was, plan in self.plans()
-            if was is not None
-            and not (was.login == plan.login and same_shape(was.lines, plan.lines))
+            if was is not None and not _same(was, plan)
         ]
 
 
@@ -157,7 +156,7 @@ class Comparison:
         before, after = change.entries
         if not before.locks or not after.locks:  # an entry from before the ledger told them
             before, after = replace(before, locks={}), replace(after, locks={})
-        return _said(before) != _said(after)
+        return _said(before) != _said(after) or not _same_plans(before, after)
 
     @cached_property
     def migrations(self) -> list[FileChange]:
@@ -209,8 +208,18 @@ def _cells(entry: Entry | None) -> Iterator[tuple[str, str, str]]:
 
 
 def _said(entry: Entry) -> Entry:
-    """All but the digests, which change with whatever the query touches."""
-    return replace(entry, query_hash="", schema_hash="")
+    """All but plans, and the digests, which change with whatever the query touches."""
+    return replace(entry, query_hash="", schema_hash="", plans=())
+
+
+def _same_plans(before: Entry, after: Entry) -> bool:
+    old = {label: plan for plan in before.plans for label in plan.labels}
+    new = {label: plan for plan in after.plans for label in plan.labels}
+    return old.keys() == new.keys() and all(_same(old[each], new[each]) for each in new)
+
+
+def _same(one: Planned, other: Planned) -> bool:
+    return one.login == other.login and same_shape(one.lines, other.lines)
 
 
 def _files(old: dict[str, str], new: dict[str, str]) -> list[FileChange]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 _SCAN: Final = re.compile(
     r"(?P<indent> *)(?P<kind>(?:Seq|Sample|Index|Index Only|Bitmap Heap|Tid|Tid Range) Scan)"
     r"(?: backward)?(?: (?P<index>(?!on )\w+))? on (?P<table>[\w.]+)(?: AS \w+)?(?:, a month)?"
 )
+_INITIAL: Final = re.compile(r" *InitPlan \d+")
 _BITMAP: Final = re.compile(r" *Bitmap Index Scan (?P<index>\w+)")
 _CONDITION: Final = re.compile(r" *(?P<label>cond|filter|join filter|recheck): (?P<text>.*)")
 # What is numbered anew when another part of the statement comes or goes.
@@ -50,9 +52,21 @@ def scans(lines: Iterable[str]) -> Iterator[Scan]:
             waiting[3][condition["label"]] = f"{before} AND {text}" if before else text
 
 
-def same_shape(one: Iterable[str], other: Iterable[str]) -> bool:
-    """Whether two outlines differ in nothing but numbers that the planner gives."""
-    return [_NUMBERS.sub("", line) for line in one] == [_NUMBERS.sub("", line) for line in other]
+def same_shape(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether two outlines differ in nothing but numbers and constants of the planner's own."""
+    return one == other or list(_shape(one)) == list(_shape(other))
+
+
+def _shape(lines: Sequence[str]) -> Iterator[str]:
+    """The lines without numbers, and without what is worked out once and reads nothing."""
+    constant = False
+    for line, after in pairwise([*lines, ""]):
+        if constant:
+            constant = False
+        elif _INITIAL.fullmatch(line) and after.strip() == "Result":
+            constant = True
+        else:
+            yield _NUMBERS.sub("", line)
 
 
 def _scan(match: re.Match[str], indexes: list[str | None], conditions: dict[str, str]) -> Scan:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 from clonedb.review.comparison import Comparison
 from clonedb.review.risk import Risk, Rule, Severity
@@ -15,33 +15,45 @@ _PLACE: Final = "docs/grants.md"
 _SEPARATOR: Final = re.compile(r"\|[ |:-]+\|?")
 
 
+class _Right(NamedTuple):
+    subject: str
+    who: str
+    given: str
+    line: int
+
+
 def find(comparison: Comparison) -> Iterator[Risk]:
-    old = dict(_rights(comparison.base.text(_PLACE)))
-    new = dict(_rights(comparison.head.text(_PLACE)))
+    old = {(each.subject, each.who): each for each in _rights(comparison.base.text(_PLACE))}
+    new = {(each.subject, each.who): each for each in _rights(comparison.head.text(_PLACE))}
     if not old or not new:
         return
     known = {subject for subject, _ in old}
-    for key in sorted(old.keys() | new.keys()):
-        before, after = old.get(key, ""), new.get(key, "")
-        if before == after:
-            continue
-        subject, who = key
-        gained = sorted(set(_single(after)) - set(_single(before)))
-        severity = Severity.MEDIUM
-        if gained and subject in known and any(name in who for name in _NARROW):
-            severity = Severity.HIGH
-        what = f"{who}: {before or 'nothing'} before, {after or 'nothing'} now"
-        yield Risk(severity, subject, what, f"{_PLACE}:1")
+    fresh: dict[str, list[_Right]] = {}
+    for key, right in (old | new).items():
+        before, after = (side[key].given if key in side else "" for side in (old, new))
+        place = f"{_PLACE}:{right.line}"
+        if right.subject not in known:
+            fresh.setdefault(right.subject, []).append(right)
+        elif before != after:
+            gained = set(_single(after)) - set(_single(before))
+            narrow = gained and any(name in right.who for name in _NARROW)
+            what = f"{right.who}: {before or 'nothing'} before, {after or 'nothing'} now"
+            severity = Severity.HIGH if narrow else Severity.MEDIUM
+            yield Risk(severity, right.subject, what, place)
+    for subject, rights in fresh.items():
+        given = "; ".join(f"{each.who} {each.given}" for each in rights if each.given)
+        place = f"{_PLACE}:{rights[0].line}"
+        yield Risk(Severity.MEDIUM, subject, f"is new: {given or 'for nobody'}", place)
 
 
 def _single(rights: str) -> list[str]:
     return re.split(r"[\s,]+", rights.strip()) if rights.strip() else []
 
 
-def _rights(text: str) -> Iterator[tuple[tuple[str, str], str]]:
-    """What each is given of what, by ("`users`", "app"); policies apart."""
+def _rights(text: str) -> Iterator[_Right]:
+    """What each is given of what; policies apart, which are in the schema."""
     section, header = "", list[str]()
-    for line in text.splitlines():
+    for number, line in enumerate(text.splitlines(), 1):
         if line.startswith("#"):
             section, header = line.lstrip("# "), []
         elif section == "Policies" or _SEPARATOR.fullmatch(line):
@@ -51,11 +63,12 @@ def _rights(text: str) -> Iterator[tuple[tuple[str, str], str]]:
             if not header:
                 header = cells
                 continue
-            for who, rights in zip(header[1:], cells[1:], strict=False):
-                yield (cells[0].strip("`"), who), rights
+            for who, given in zip(header[1:], cells[1:], strict=False):
+                yield _Right(cells[0].strip("`"), who, given, number)
         elif line.startswith("- "):
             what, _, given = line.removeprefix("- ").partition(": ")
-            yield (what.partition(",")[0].strip("`"), what.partition(", ")[2] or section), given
+            subject, _, who = what.partition(", ")
+            yield _Right(subject.strip("`"), who or section, given, number)
 
 
 RULE: Final = Rule(
