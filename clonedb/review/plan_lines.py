@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 _SCAN: Final = re.compile(
-    r"(?P<indent> *)(?P<kind>(?:Seq|Sample|Index|Index Only|Bitmap Heap|Tid|Tid Range) Scan)"
+    r" *(?P<kind>(?:Seq|Sample|Index|Index Only|Bitmap Heap|Tid|Tid Range) Scan)"
     r"(?: backward)?(?: (?P<index>(?!on )\w+))? on (?P<table>[\w.]+)(?: AS \w+)?(?:, a month)?"
 )
 _INITIAL: Final = re.compile(r" *InitPlan \d+")
@@ -35,21 +35,42 @@ class Scan(NamedTuple):
 
 def scans(lines: Iterable[str]) -> Iterator[Scan]:
     """Every scan of an outline, in its order."""
-    waiting: tuple[int, re.Match[str], list[str | None], dict[str, str]] | None = None
-    for line in [*lines, ""]:
+    found: list[_Open] = []
+    open_scans: list[_Open] = []
+    for line in lines:
         depth = len(line) - len(line.lstrip())
-        if waiting is not None and depth <= waiting[0]:
-            yield _scan(*waiting[1:])
-            waiting = None
-        match = _SCAN.fullmatch(line)
-        if match is not None:
-            waiting = depth, match, [match["index"]], {}
-        elif waiting is not None and (bitmap := _BITMAP.fullmatch(line)):
-            waiting[2].append(bitmap["index"])
-        elif waiting is not None and (condition := _CONDITION.fullmatch(line)):
-            before = waiting[3].get(condition["label"])
-            text = condition["text"]
-            waiting[3][condition["label"]] = f"{before} AND {text}" if before else text
+        while open_scans and depth <= open_scans[-1].depth:
+            open_scans.pop()
+        if match := _SCAN.fullmatch(line):
+            open_scans.append(_Open(depth, match["kind"], match["table"], match["index"]))
+            found.append(open_scans[-1])
+        elif open_scans:
+            open_scans[-1].take(line, depth)
+    return (each.scan() for each in found)
+
+
+class _Open:
+    """A scan whose lines are still coming."""
+
+    def __init__(self, depth: int, kind: str, table: str, used: str | None) -> None:
+        self.depth = depth
+        self._kind, self._table, self._used = kind, table, used
+        self._own = {depth + 2}
+        self._conditions: dict[str, list[str]] = {}
+
+    def take(self, line: str, depth: int) -> None:
+        """Read a line below it: its own, or of the bitmap that it is given."""
+        if bitmap := _BITMAP.fullmatch(line):
+            self._used = self._used or bitmap["index"]
+            self._own.add(depth + 2)
+        elif depth in self._own and (condition := _CONDITION.fullmatch(line)):
+            self._conditions.setdefault(condition["label"], []).append(condition["text"])
+
+    def scan(self) -> Scan:
+        condition, rest = (
+            " AND ".join(self._conditions.get(label, ())) for label in ("cond", "filter")
+        )
+        return Scan(self._kind, self._table, self._used, condition, rest)
 
 
 def same_shape(one: Sequence[str], other: Sequence[str]) -> bool:
@@ -67,14 +88,3 @@ def _shape(lines: Sequence[str]) -> Iterator[str]:
             constant = True
         else:
             yield _NUMBERS.sub("", line)
-
-
-def _scan(match: re.Match[str], indexes: list[str | None], conditions: dict[str, str]) -> Scan:
-    index = next((each for each in indexes if each), None)
-    return Scan(
-        match["kind"],
-        match["table"],
-        index,
-        conditions.get("cond", ""),
-        conditions.get("filter", ""),
-    )

@@ -54,6 +54,7 @@ class Repository:
             otherwise=f"{directory} is in no git repository",
             remedy="run it in a checkout, or name one with --repository",
         )
+        self._directory = Path(top)  # from below it, git would show what is below alone
         inside = directory.resolve()
         upwards = [each for each in (inside, *inside.parents) if each.is_relative_to(top)]
         self.root = next((each for each in upwards if (each / "sql").is_dir()), Path(top))

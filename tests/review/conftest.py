@@ -19,3 +19,7 @@ def project(_shop: Project) -> Iterator[Project]:
     yield _shop
     _shop.back()
     _shop.git("checkout", "--quiet", "--force", "-B", "main", "base")
+    branches = _shop.git("for-each-ref", "--format=%(refname:short)", "refs/heads").split()
+    for branch in branches:
+        if branch != "main":
+            _shop.git("branch", "--quiet", "-D", branch)
