@@ -39,7 +39,7 @@ def installed() -> str | None:
 
 
 class Tab:
-    """One page of a browser, and all that it has complained of and asked the network for."""
+    """One page of a browser: what it has complained of, wanted to load, and been refused."""
 
     def __init__(self, to_browser: int, from_browser: int) -> None:
         self._to = to_browser
@@ -49,6 +49,7 @@ class Tab:
         self._session: str | None = None
         self.complaints: list[str] = []
         self.requests: list[str] = []
+        self.refused: list[str] = []
         self._events: list[str] = []
         target = self._call("Target.createTarget", url="about:blank")["targetId"]
         attached = self._call("Target.attachToTarget", targetId=target, flatten=True)
@@ -143,6 +144,8 @@ class Tab:
             self.complaints.append(about["entry"]["text"])
         elif method == "Network.requestWillBeSent":
             self.requests.append(about["request"]["url"])
+        elif method == "Network.loadingFailed":
+            self.refused.append(about.get("blockedReason", about["errorText"]))
 
 
 @contextmanager
