@@ -93,16 +93,24 @@ def _replaced(old: list[_Line], new: list[_Line]) -> list[ShownLine]:
 
 
 def _edited(old: _Line, new: _Line) -> tuple[tuple[ShownWord, ...], tuple[ShownWord, ...]] | None:
-    matcher = SequenceMatcher(None, old, new, autojunk=False)
+    # Spaces are in every line, and an indentation that moves is no edit.
+    old_words, new_words = (
+        [(number, word) for number, word in enumerate(line) if not word.text.isspace()]
+        for line in (old, new)
+    )
+    matcher = SequenceMatcher(
+        None, [word for _, word in old_words], [word for _, word in new_words], autojunk=False
+    )
     if matcher.quick_ratio() < _SIMILAR or matcher.ratio() < _SIMILAR:
         return None
-    kept_old, kept_new = set[int](), set[int]()
+    changed_old = {number for number, _ in old_words}
+    changed_new = {number for number, _ in new_words}
     for block in matcher.get_matching_blocks():
-        kept_old.update(range(block.a, block.a + block.size))
-        kept_new.update(range(block.b, block.b + block.size))
+        changed_old -= {number for number, _ in old_words[block.a : block.a + block.size]}
+        changed_new -= {number for number, _ in new_words[block.b : block.b + block.size]}
     return (
-        tuple(ShownWord(word, number not in kept_old) for number, word in enumerate(old)),
-        tuple(ShownWord(word, number not in kept_new) for number, word in enumerate(new)),
+        tuple(ShownWord(word, number in changed_old) for number, word in enumerate(old)),
+        tuple(ShownWord(word, number in changed_new) for number, word in enumerate(new)),
     )
 
 
