@@ -144,7 +144,7 @@ def blocked(comparison: Comparison, work: Work) -> list[Blocked]:
     waiting = work.blocked(comparison.head.locks)
     return [
         Blocked(lock, blocks(lock.mode), [name for name, held in waiting.items() if lock in held])
-        for lock in work.notable
+        for lock in work.locks
     ]
 
 

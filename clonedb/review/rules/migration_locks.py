@@ -43,7 +43,7 @@ def _about(
 
 def _work(comparison: Comparison, work: Work) -> Iterator[tuple[Severity, str]]:
     waiting = work.blocked(comparison.head.locks)
-    for lock in work.notable:
+    for lock in work.locks:
         queries = [name for name, locks in waiting.items() if lock in locks]
         if queries:
             effect = blocks(lock.mode)
