@@ -91,7 +91,7 @@ def _query(comparison: Comparison, change: QueryChange) -> Iterator[str]:
     found = shown.callers(comparison, change)
     places = ", ".join(f"{_code(each.place)} {_plain(each.function)}" for each in found[:6])
     yield f"- called by: {places or 'nothing'}{', …' if len(found) > 6 else ''}"
-    for plan in shown.changed_plans(change) if change.entries else ():
+    for plan in shown.changed_plans(change):
         yield ""
         yield f"Plan of {_plain(plan.labels)}, as {plan.login}:"
         yield ""

@@ -103,12 +103,9 @@ def touched_no_more(change: QueryChange) -> Iterator[Touched]:
 
 
 def changed_plans(change: QueryChange) -> list[Plan]:
-    """The plans that differ, before and now; of a new query those of now alone."""
-    if change.after is None:
-        return []
+    """The plans that differ, before and now, where the ledger speaks of both."""
     if change.entries is None:
-        plans = change.entry.plans if change.entry else ()
-        return [_new_plan(each.labels, each) for each in plans]
+        return []
     found = []
     for labels, was, plan in change.changed_plans():
         lines = difference.of_text("\n".join(was.lines), "\n".join(plan.lines), context=5)
