@@ -15,20 +15,20 @@ REFUSED: Final = 1
 COULD_NOT_RUN: Final = 2
 
 _COULD_NOT_RUN: Final = (EmbeddedError, InvalidInput, QueryFileError, Unavailable)
-_EXTRA: Final = frozenset(("click", "rich", "typer"))
+_EXTRA: Final = frozenset(("click", "jinja2", "rich", "typer"))
 
 
 def main() -> None:
     """Run the command line and exit: one line for an error, no traceback."""
     try:
         from clonedb.commands.app import app
+
+        app(prog_name="clonedb")
     except ModuleNotFoundError as error:
         if error.name not in _EXTRA:
             raise
         _complain(f"the command line needs {error.name}; install it: pip install 'clonedb[cli]'")
         sys.exit(COULD_NOT_RUN)
-    try:
-        app(prog_name="clonedb")
     except ClonedbError as error:
         _complain(str(error))
         sys.exit(COULD_NOT_RUN if isinstance(error, _COULD_NOT_RUN) else REFUSED)

@@ -56,7 +56,7 @@ class PackageCode:
         self.named_in: dict[str, set[str]] = {}
         for file in sorted(package.rglob("*.py")):
             relative = file.relative_to(package).parts
-            if relative[0] not in ("check", "generation"):
+            if relative[0] not in ("check", "generation", "review"):
                 self._read(file)
         self._resolve_generic()
 
@@ -64,7 +64,7 @@ class PackageCode:
         return [each for each in self.mentions if (each.module, each.query) == (module, query)]
 
     def _read(self, file: Path) -> None:
-        tree = ast.parse(file.read_text(encoding="utf-8"))
+        tree = ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
         self._walk(tree, file, "", None)
 
     def _walk(self, node: ast.AST, file: Path, function: str, owner: _Class | None) -> None:

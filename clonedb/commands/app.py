@@ -16,6 +16,7 @@ from clonedb.commands.health import health
 from clonedb.commands.maintain import maintain
 from clonedb.commands.migrate import migrations
 from clonedb.commands.rehearse import rehearse
+from clonedb.commands.review import review
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,5 +33,6 @@ app.command()(health)
 app.command()(load)
 app.command()(maintain)
 app.command()(rehearse)
+app.command()(review)
 app.add_typer(audit, name="audit")
 app.add_typer(migrations, name="migrate")
