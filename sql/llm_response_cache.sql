@@ -2,6 +2,9 @@
 --
 -- `user_id` is the user's in their own scope, and the nil UUID, whose rows are shared, in that of
 -- the login. What drops many entries works across users without it, for the worker login.
+--
+-- Whether a change has made an entry old is asked with OFFSET 0, which makes it a question of its own:
+-- joined, it may not look for the transaction in the index, since the snapshot is the row's.
 
 -- name: delete(user_id, key)$
 -- Drops one entry, fresh or expired.
@@ -61,6 +64,7 @@ WHERE (
             AND ch.xid >= pg_snapshot_xmin(released.snapshot)
             AND NOT pg_visible_in_snapshot(ch.xid, released.snapshot)
             AND 'llm_response' = ANY(ch.caches)
+        OFFSET 0
     )
 ON CONFLICT (user_id, key) DO UPDATE SET
     response = excluded.response,
@@ -98,6 +102,7 @@ WHERE c.user_id = ANY(ARRAY[:user_id::uuid, '00000000-0000-0000-0000-00000000000
             AND ch.xid >= pg_snapshot_xmin(c.snapshot)
             AND NOT pg_visible_in_snapshot(ch.xid, c.snapshot)
             AND 'llm_response' = ANY(ch.caches)
+        OFFSET 0
     )
 ORDER BY c.user_id DESC
 LIMIT 1;
@@ -121,6 +126,7 @@ WHERE c.user_id = :user_id::uuid
             AND ch.xid >= pg_snapshot_xmin(c.snapshot)
             AND NOT pg_visible_in_snapshot(ch.xid, c.snapshot)
             AND 'llm_response' = ANY(ch.caches)
+        OFFSET 0
     )
 ORDER BY
     c.hit_count DESC,
@@ -183,6 +189,7 @@ WHERE c.user_id = ANY(ARRAY[:user_id::uuid, '00000000-0000-0000-0000-00000000000
             AND ch.xid >= pg_snapshot_xmin(c.snapshot)
             AND NOT pg_visible_in_snapshot(ch.xid, c.snapshot)
             AND 'llm_response' = ANY(ch.caches)
+        OFFSET 0
     )
 ORDER BY
     c.expires_at > statement_timestamp() DESC,  -- when: with_stale
@@ -262,6 +269,7 @@ WHERE NOT EXISTS (
                 AND ch.xid >= pg_snapshot_xmin(known.snapshot)
                 AND NOT pg_visible_in_snapshot(ch.xid, known.snapshot)
                 AND 'llm_response' = ANY(ch.caches)
+            OFFSET 0
         )
 )
 ON CONFLICT (user_id, key) DO UPDATE SET

@@ -2,6 +2,9 @@
 --
 -- `user_id` is the user's in their own scope, and the nil UUID, whose rows are shared, in that of
 -- the login. What drops many entries works across users without it, for the worker login.
+--
+-- Whether a change has made an entry old is asked with OFFSET 0, which makes it a question of its own:
+-- joined, it may not look for the transaction in the index, since the snapshot is the row's.
 
 -- name: delete(user_id, key)$
 -- Drops one entry, fresh or expired.
@@ -59,6 +62,7 @@ WHERE (
             AND ch.xid >= pg_snapshot_xmin(released.snapshot)
             AND NOT pg_visible_in_snapshot(ch.xid, released.snapshot)
             AND 'vector_search' = ANY(ch.caches)
+        OFFSET 0
     )
 ON CONFLICT (user_id, key) DO UPDATE SET
     results = excluded.results,
@@ -94,6 +98,7 @@ WHERE c.user_id = ANY(ARRAY[:user_id::uuid, '00000000-0000-0000-0000-00000000000
             AND ch.xid >= pg_snapshot_xmin(c.snapshot)
             AND NOT pg_visible_in_snapshot(ch.xid, c.snapshot)
             AND 'vector_search' = ANY(ch.caches)
+        OFFSET 0
     )
 ORDER BY c.user_id DESC
 LIMIT 1;
@@ -117,6 +122,7 @@ WHERE c.user_id = :user_id::uuid
             AND ch.xid >= pg_snapshot_xmin(c.snapshot)
             AND NOT pg_visible_in_snapshot(ch.xid, c.snapshot)
             AND 'vector_search' = ANY(ch.caches)
+        OFFSET 0
     )
 ORDER BY
     c.hit_count DESC,
@@ -179,6 +185,7 @@ WHERE c.user_id = ANY(ARRAY[:user_id::uuid, '00000000-0000-0000-0000-00000000000
             AND ch.xid >= pg_snapshot_xmin(c.snapshot)
             AND NOT pg_visible_in_snapshot(ch.xid, c.snapshot)
             AND 'vector_search' = ANY(ch.caches)
+        OFFSET 0
     )
 ORDER BY
     c.expires_at > statement_timestamp() DESC,  -- when: with_stale
@@ -255,6 +262,7 @@ WHERE NOT EXISTS (
                 AND ch.xid >= pg_snapshot_xmin(known.snapshot)
                 AND NOT pg_visible_in_snapshot(ch.xid, known.snapshot)
                 AND 'vector_search' = ANY(ch.caches)
+            OFFSET 0
         )
 )
 ON CONFLICT (user_id, key) DO UPDATE SET
