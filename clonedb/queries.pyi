@@ -139,6 +139,32 @@ class _AudioChunkCache:
 
         Columns: remaining, shared, audio, duration_ms.
         """
+    def look_many(
+        self,
+        conn: Target,
+        /,
+        *,
+        user_id: UUID | None,
+        keys: list[bytes],
+    ) -> Awaitable[list[tuple[bytes, float | None, bool, bytes | None, int | None]]]:
+        """The fresh entries of many keys as `look` shows them: of one key the user's own and the shared one,
+        whichever there are. Nothing is sorted, since the values would be.
+
+        Columns: key, remaining, shared, audio, duration_ms.
+        """
+    def look_many_cursor(
+        self,
+        conn: Target,
+        /,
+        *,
+        user_id: UUID | None,
+        keys: list[bytes],
+    ) -> AsyncIterator[tuple[bytes, float | None, bool, bytes | None, int | None]]:
+        """The fresh entries of many keys as `look` shows them: of one key the user's own and the shared one,
+        whichever there are. Nothing is sorted, since the values would be.
+
+        Columns: key, remaining, shared, audio, duration_ms.
+        """
     def purge_expired(
         self,
         conn: Target,
@@ -1924,6 +1950,32 @@ class _EmbeddingCache:
 
         Columns: remaining, shared, embedding.
         """
+    def look_many(
+        self,
+        conn: Target,
+        /,
+        *,
+        user_id: UUID | None,
+        keys: list[bytes],
+    ) -> Awaitable[list[tuple[bytes, float | None, bool, bytes | None]]]:
+        """The fresh entries of many keys as `look` shows them: of one key the user's own and the shared one,
+        whichever there are. Nothing is sorted, since the values would be.
+
+        Columns: key, remaining, shared, embedding.
+        """
+    def look_many_cursor(
+        self,
+        conn: Target,
+        /,
+        *,
+        user_id: UUID | None,
+        keys: list[bytes],
+    ) -> AsyncIterator[tuple[bytes, float | None, bool, bytes | None]]:
+        """The fresh entries of many keys as `look` shows them: of one key the user's own and the shared one,
+        whichever there are. Nothing is sorted, since the values would be.
+
+        Columns: key, remaining, shared, embedding.
+        """
     def purge_expired(
         self,
         conn: Target,
@@ -2797,6 +2849,32 @@ class _LlmResponseCache:
         How long it stays fresh is in seconds of the database's clock; below 0 it has expired.
 
         Columns: remaining, shared, response, document_ids.
+        """
+    def look_many(
+        self,
+        conn: Target,
+        /,
+        *,
+        user_id: UUID | None,
+        keys: list[bytes],
+    ) -> Awaitable[list[tuple[bytes, float | None, bool, str | None, list[UUID]]]]:
+        """The fresh entries of many keys as `look` shows them: of one key the user's own and the shared one,
+        whichever there are. Nothing is sorted, since the values would be.
+
+        Columns: key, remaining, shared, response, document_ids.
+        """
+    def look_many_cursor(
+        self,
+        conn: Target,
+        /,
+        *,
+        user_id: UUID | None,
+        keys: list[bytes],
+    ) -> AsyncIterator[tuple[bytes, float | None, bool, str | None, list[UUID]]]:
+        """The fresh entries of many keys as `look` shows them: of one key the user's own and the shared one,
+        whichever there are. Nothing is sorted, since the values would be.
+
+        Columns: key, remaining, shared, response, document_ids.
         """
     def purge_expired(
         self,
@@ -3877,6 +3955,32 @@ class _VectorSearchCache:
         How long it stays fresh is in seconds of the database's clock; below 0 it has expired.
 
         Columns: remaining, shared, results, document_ids.
+        """
+    def look_many(
+        self,
+        conn: Target,
+        /,
+        *,
+        user_id: UUID | None,
+        keys: list[bytes],
+    ) -> Awaitable[list[tuple[bytes, float | None, bool, str | None, list[UUID]]]]:
+        """The fresh entries of many keys as `look` shows them: of one key the user's own and the shared one,
+        whichever there are. Nothing is sorted, since the values would be.
+
+        Columns: key, remaining, shared, results, document_ids.
+        """
+    def look_many_cursor(
+        self,
+        conn: Target,
+        /,
+        *,
+        user_id: UUID | None,
+        keys: list[bytes],
+    ) -> AsyncIterator[tuple[bytes, float | None, bool, str | None, list[UUID]]]:
+        """The fresh entries of many keys as `look` shows them: of one key the user's own and the shared one,
+        whichever there are. Nothing is sorted, since the values would be.
+
+        Columns: key, remaining, shared, results, document_ids.
         """
     def purge_expired(
         self,

@@ -196,6 +196,31 @@ ORDER BY
     c.user_id DESC
 LIMIT 1;
 
+-- name: look_many(user_id, keys)
+-- The fresh entries of many keys as `look` shows them: of one key the user's own and the shared one,
+-- whichever there are. Nothing is sorted, since the values would be.
+-- plan: index llm_response_cache_pkey
+-- plan_cache_mode: force_generic_plan
+SELECT
+    c.key,
+    extract(EPOCH FROM c.expires_at - statement_timestamp())::double precision AS remaining,
+    (c.user_id = '00000000-0000-0000-0000-000000000000'::uuid) AS shared,
+    c.response,
+    c.document_ids
+FROM clonedb.llm_response_cache AS c
+WHERE c.user_id = ANY(ARRAY[:user_id::uuid, '00000000-0000-0000-0000-000000000000'::uuid])
+    AND c.key = ANY(:keys::bytea[])
+    AND c.expires_at > statement_timestamp()
+    AND NOT EXISTS (
+        SELECT
+        FROM clonedb.cache_changes AS ch
+        WHERE ch.user_id = c.user_id
+            AND ch.xid >= pg_snapshot_xmin(c.snapshot)
+            AND NOT pg_visible_in_snapshot(ch.xid, c.snapshot)
+            AND 'llm_response' = ANY(ch.caches)
+        OFFSET 0
+    );
+
 -- name: purge_expired(user_id, limit, since)^
 -- Drops one batch of expired entries, the longest expired first, and says when the last has expired.
 -- Locked rows are skipped: whoever renews an entry never waits for more than a batch, and no two

@@ -264,16 +264,20 @@ class Cache(Generic[K, V]):
         state = self._state
         digest = self._digest(key)
         place = (self._name, key)
-        warmed = state.memory.move((self._name, digest), place)
-        if warmed is None and state.kind.is_the_same_for_all:
-            warmed = state.memory.peek(("", digest))
-        if warmed is not None and state.is_usable(warmed):
-            state.counters.memory_hits += 1
-            state.count_hit(warmed)
-            return warmed
+        if state.memory.lie_at_digests:
+            warmed = state.memory.move((self._name, digest), place)
+            if warmed is None and state.kind.is_the_same_for_all:
+                warmed = state.memory.peek(("", digest))
+            if warmed is not None and state.is_usable(warmed):
+                state.counters.memory_hits += 1
+                state.count_hit(warmed)
+                return warmed
         drops = state.memory.drops(self._owner.buckets)
         asked = state.clock()
-        found = await state.table.look(self._owner.scope, digest, stale_for)
+        if stale_for:
+            found = await state.table.look(self._owner.scope, digest, stale_for)
+        else:
+            found = await state.lookups.look(self._owner, digest)
         if found is None:
             return None
         if found.remaining > 0:

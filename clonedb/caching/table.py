@@ -62,6 +62,19 @@ class Table(Generic[K, V]):
         remaining, shared, *columns = rows[0]
         return Found(self._value(columns), remaining, shared)
 
+    async def look_many(self, scope: Scope, digests: list[bytes]) -> dict[bytes, Found]:
+        """The fresh entries of many keys, by their digests: one's own before the shared one."""
+        rows = await self._guard.attempt(
+            lambda: scope.rows(self._queries.look_many, **_owner(scope), keys=digests),
+            self._failed,
+            "look",
+        )
+        found: dict[bytes, Found] = {}
+        for digest, remaining, shared, *columns in rows or ():
+            if not shared or digest not in found:
+                found[digest] = Found(self._value(columns), remaining, shared)
+        return found
+
     async def hottest(self, scope: Scope, limit: int) -> list[tuple[bytes, Found]]:
         """The entries that were used most, with their digests."""
         rows = await self._guard.attempt(
