@@ -2012,6 +2012,38 @@ class _EmbeddingCache:
 
         Columns: ?column?.
         """
+    def put_each(
+        self,
+        conn: Target,
+        /,
+        *,
+        user_id: UUID | None,
+        keys: list[bytes] | None,
+        embeddings: list[bytes] | None,
+        models: list[str] | None,
+        seconds: list[float] | None,
+    ) -> Awaitable[list[tuple[bytes]]]:
+        """Stores or renews many entries without tags as `put` does, and returns the keys of those it wrote.
+        One order of locks for everybody: two batches with the same keys cannot deadlock.
+
+        Columns: key.
+        """
+    def put_each_cursor(
+        self,
+        conn: Target,
+        /,
+        *,
+        user_id: UUID | None,
+        keys: list[bytes] | None,
+        embeddings: list[bytes] | None,
+        models: list[str] | None,
+        seconds: list[float] | None,
+    ) -> AsyncIterator[tuple[bytes]]:
+        """Stores or renews many entries without tags as `put` does, and returns the keys of those it wrote.
+        One order of locks for everybody: two batches with the same keys cannot deadlock.
+
+        Columns: key.
+        """
     def put_many(
         self,
         conn: Target,

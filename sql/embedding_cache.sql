@@ -324,6 +324,69 @@ ON CONFLICT (user_id, key) DO UPDATE SET
     updated_at = statement_timestamp()
 RETURNING true;
 
+-- name: put_each(user_id, keys, embeddings, models, seconds)
+-- Stores or renews many entries without tags as `put` does, and returns the keys of those it wrote.
+-- One order of locks for everybody: two batches with the same keys cannot deadlock.
+-- plan_cache_mode: force_generic_plan
+WITH revoked AS (
+    DELETE FROM clonedb.cache_fill_leases AS lease
+    WHERE lease.user_id = :user_id::uuid
+        AND lease.cache = 'embedding'
+        AND lease.key = ANY(:keys::bytea[])
+    RETURNING lease.key
+)
+INSERT INTO clonedb.embedding_cache AS c (
+    user_id,
+    key,
+    embedding,
+    model,
+    dimensions,
+    expires_at
+)
+SELECT
+    :user_id::uuid,
+    given.key,
+    given.embedding,
+    given.model,
+    octet_length(given.embedding) / 4,
+    statement_timestamp() + make_interval(secs => given.seconds)
+FROM unnest(
+    :keys::bytea[],
+    :embeddings::bytea[],
+    :models::text[],
+    :seconds::double precision[]
+) AS given (key, embedding, model, seconds)
+WHERE NOT EXISTS (
+    SELECT
+    FROM clonedb.embedding_cache AS known
+    WHERE known.user_id = :user_id::uuid
+        AND known.key = given.key
+        AND known.expires_at > statement_timestamp() + make_interval(secs => given.seconds / 2)
+        AND known.tags = '{}'
+        AND known.embedding = given.embedding
+        AND known.model = given.model
+        AND NOT EXISTS (
+            SELECT
+            FROM clonedb.cache_changes AS ch
+            WHERE ch.user_id = known.user_id
+                AND ch.xid >= pg_snapshot_xmin(known.snapshot)
+                AND NOT pg_visible_in_snapshot(ch.xid, known.snapshot)
+                AND 'embedding' = ANY(ch.caches)
+            OFFSET 0
+        )
+    OFFSET 0
+)
+ORDER BY given.key
+ON CONFLICT (user_id, key) DO UPDATE SET
+    embedding = excluded.embedding,
+    model = excluded.model,
+    dimensions = excluded.dimensions,
+    snapshot = excluded.snapshot,
+    tags = excluded.tags,
+    expires_at = excluded.expires_at,
+    updated_at = statement_timestamp()
+RETURNING c.key;
+
 -- name: put_many(user_id, keys, embeddings, model, tags, ttl)!
 -- Stores or renews the vectors of one model, those alone that `put` would write.
 -- One order of locks for everybody: two batches with the same keys cannot deadlock.

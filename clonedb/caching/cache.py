@@ -18,7 +18,7 @@ from clonedb.caching.keys import CacheKey
 from clonedb.caching.memory import Place, Remembered, Tally
 from clonedb.caching.owner import Owner
 from clonedb.caching.state import CacheState
-from clonedb.caching.table import Found
+from clonedb.caching.table import Found, Put
 from clonedb.errors import InvalidInput
 from clonedb.ids import check_id
 from clonedb.repositories.cache_table import (
@@ -92,7 +92,11 @@ class Cache(Generic[K, V]):
         columns = state.kind.columns(key, value)
         drops = state.memory.drops(self._owner.buckets)
         asked = state.clock()
-        stored = await state.table.put(self._owner.scope, digest, columns, lives, check_tags(tags))
+        labels = check_tags(tags)
+        if state.puts is None or labels:
+            stored = await state.table.put(self._owner.scope, digest, columns, lives, labels)
+        else:
+            stored = await state.puts.call(self._owner, digest, Put(columns, lives))
         if stored is not None:
             if stored:
                 state.count_stored()
@@ -277,7 +281,7 @@ class Cache(Generic[K, V]):
         if stale_for:
             found = await state.table.look(self._owner.scope, digest, stale_for)
         else:
-            found = await state.lookups.look(self._owner, digest)
+            found = await state.reads.call(self._owner, digest, None)
         if found is None:
             return None
         if found.remaining > 0:

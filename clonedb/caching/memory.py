@@ -27,8 +27,8 @@ def bucket_of(user_id: UUID) -> str:
 class Tally:
     """The hits of an entry since they were last recorded in the database.
 
-    It is kept until they are, also where the entry has made room. `owner` is the user's id as text, and
-    empty where the entry is shared.
+    It is kept until they are, also where the entry has made room. `owner` is the user's id as text,
+    and empty where the entry is shared.
     """
 
     __slots__ = ("digest", "hits", "owner")

@@ -14,10 +14,10 @@ from msgspec.structs import astuple
 from clonedb.caching.background import Background
 from clonedb.caching.figures import CacheFigures, Counters
 from clonedb.caching.flights import Flight
+from clonedb.caching.gathering import gathered_puts, gathered_reads
 from clonedb.caching.guard import Guard
 from clonedb.caching.keys import CacheKey
 from clonedb.caching.kinds import Kind
-from clonedb.caching.lookups import Lookups
 from clonedb.caching.memory import Memory, Place, Remembered, Tally
 from clonedb.caching.owner import Owner
 from clonedb.caching.policy import CachePolicy
@@ -55,10 +55,11 @@ class CacheState(Generic[K, V]):
         "counters",
         "flights",
         "kind",
-        "lookups",
         "memory",
         "notifications",
         "policy",
+        "puts",
+        "reads",
         "refreshing",
         "table",
     )
@@ -80,7 +81,8 @@ class CacheState(Generic[K, V]):
         self.background = background
         self.counters = Counters()
         self.table = Table(kind, guard, self.counters)
-        self.lookups = Lookups(self.table, background)
+        self.reads = gathered_reads(self.table, background)
+        self.puts = gathered_puts(self.table, background) if kind.put_each else None
         self._memory_seconds = policy.memory_ttl.total_seconds()
         self._refresh_ahead = policy.refresh_ahead
         self.memory = Memory(entries=policy.memory_entries, bytes=policy.memory_bytes)
