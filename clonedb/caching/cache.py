@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
 from time import monotonic
 from typing import Any, Final, Generic, TypeVar
@@ -111,6 +112,24 @@ class Cache(Generic[K, V]):
                 drops=drops,
             )
         return bool(stored)
+
+    async def get_many(self, keys: Iterable[K]) -> list[V | None]:
+        """`get` of many keys at once, in few statements; the values in the order of the keys."""
+        return await asyncio.gather(*map(self.get, keys))
+
+    async def put_many(
+        self, values: Mapping[K, V], *, ttl: timedelta | None = None, tags: Iterable[str] = ()
+    ) -> int:
+        """`put` of many values at once; returns how many were stored.
+
+        Of embeddings without tags in few statements. Not all or none: what a cache lacks is made.
+        """
+        labels = check_tags(tags)
+        return sum(
+            await asyncio.gather(
+                *(self.put(key, value, ttl=ttl, tags=labels) for key, value in values.items())
+            )
+        )
 
     async def get_or_compute(
         self,
