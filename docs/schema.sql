@@ -1705,6 +1705,7 @@ CREATE FUNCTION clonedb.take_tokens(p_endpoint text, p_costs double precision[],
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 DECLARE
     v_nobody constant uuid := '00000000-0000-0000-0000-000000000000';
