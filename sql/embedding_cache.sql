@@ -3,8 +3,8 @@
 -- `user_id` is the user's in their own scope, and the nil UUID, whose rows are shared, in that of
 -- the login. What drops many entries works across users without it, for the worker login.
 --
--- Whether a change has made an entry old is asked with OFFSET 0, which makes it a question of its own:
--- joined, it may not look for the transaction in the index, since the snapshot is the row's.
+-- A change has made an entry old, or not: IS NOT TRUE keeps that a question for each entry. As a join
+-- (NOT EXISTS) it may not look for the transaction in the index, since the snapshot is the row's.
 
 -- name: delete(user_id, key)$
 -- Drops one entry, fresh or expired.
@@ -57,15 +57,14 @@ WHERE (
             WHERE u.id = :user_id::uuid
         )
     )
-    AND NOT EXISTS (
+    AND EXISTS (
         SELECT
         FROM clonedb.cache_changes AS ch
         WHERE ch.user_id = released.user_id
             AND ch.xid >= pg_snapshot_xmin(released.snapshot)
             AND NOT pg_visible_in_snapshot(ch.xid, released.snapshot)
             AND 'embedding' = ANY(ch.caches)
-        OFFSET 0
-    )
+    ) IS NOT TRUE
 ON CONFLICT (user_id, key) DO UPDATE SET
     embedding = excluded.embedding,
     model = excluded.model,
@@ -96,15 +95,14 @@ WHERE c.user_id = ANY(ARRAY[:user_id::uuid, '00000000-0000-0000-0000-00000000000
     AND c.expires_at > statement_timestamp()
     AND c.embedding IS NOT NULL
     AND c.dimensions IS NOT NULL
-    AND NOT EXISTS (
+    AND EXISTS (
         SELECT
         FROM clonedb.cache_changes AS ch
         WHERE ch.user_id = c.user_id
             AND ch.xid >= pg_snapshot_xmin(c.snapshot)
             AND NOT pg_visible_in_snapshot(ch.xid, c.snapshot)
             AND 'embedding' = ANY(ch.caches)
-        OFFSET 0
-    )
+    ) IS NOT TRUE
 ORDER BY c.user_id DESC
 LIMIT 1;
 
@@ -126,15 +124,14 @@ WHERE c.user_id = ANY(ARRAY[:user_id::uuid, '00000000-0000-0000-0000-00000000000
     AND c.expires_at > statement_timestamp()
     AND c.embedding IS NOT NULL
     AND c.dimensions IS NOT NULL
-    AND NOT EXISTS (
+    AND EXISTS (
         SELECT
         FROM clonedb.cache_changes AS ch
         WHERE ch.user_id = c.user_id
             AND ch.xid >= pg_snapshot_xmin(c.snapshot)
             AND NOT pg_visible_in_snapshot(ch.xid, c.snapshot)
             AND 'embedding' = ANY(ch.caches)
-        OFFSET 0
-    )
+    ) IS NOT TRUE
 ORDER BY
     c.key ASC,
     c.user_id DESC;
@@ -150,15 +147,14 @@ SELECT
 FROM clonedb.embedding_cache AS c
 WHERE c.user_id = :user_id::uuid
     AND c.expires_at > statement_timestamp()
-    AND NOT EXISTS (
+    AND EXISTS (
         SELECT
         FROM clonedb.cache_changes AS ch
         WHERE ch.user_id = c.user_id
             AND ch.xid >= pg_snapshot_xmin(c.snapshot)
             AND NOT pg_visible_in_snapshot(ch.xid, c.snapshot)
             AND 'embedding' = ANY(ch.caches)
-        OFFSET 0
-    )
+    ) IS NOT TRUE
 ORDER BY
     c.hit_count DESC,
     c.updated_at DESC,
@@ -200,15 +196,14 @@ WHERE c.user_id = ANY(ARRAY[:user_id::uuid, '00000000-0000-0000-0000-00000000000
     AND c.key = :key::bytea
     AND c.expires_at > statement_timestamp()  -- unless: with_stale
     AND c.expires_at > statement_timestamp() - :stale::interval  -- when: with_stale
-    AND NOT EXISTS (
+    AND EXISTS (
         SELECT
         FROM clonedb.cache_changes AS ch
         WHERE ch.user_id = c.user_id
             AND ch.xid >= pg_snapshot_xmin(c.snapshot)
             AND NOT pg_visible_in_snapshot(ch.xid, c.snapshot)
             AND 'embedding' = ANY(ch.caches)
-        OFFSET 0
-    )
+    ) IS NOT TRUE
 ORDER BY
     c.expires_at > statement_timestamp() DESC,  -- when: with_stale
     c.user_id DESC
@@ -228,15 +223,14 @@ FROM clonedb.embedding_cache AS c
 WHERE c.user_id = ANY(ARRAY[:user_id::uuid, '00000000-0000-0000-0000-000000000000'::uuid])
     AND c.key = ANY(:keys::bytea[])
     AND c.expires_at > statement_timestamp()
-    AND NOT EXISTS (
+    AND EXISTS (
         SELECT
         FROM clonedb.cache_changes AS ch
         WHERE ch.user_id = c.user_id
             AND ch.xid >= pg_snapshot_xmin(c.snapshot)
             AND NOT pg_visible_in_snapshot(ch.xid, c.snapshot)
             AND 'embedding' = ANY(ch.caches)
-        OFFSET 0
-    );
+    ) IS NOT TRUE;
 
 -- name: purge_expired(user_id, limit, since)^
 -- Drops one batch of expired entries, the longest expired first, and says when the last has expired.
@@ -304,15 +298,14 @@ WHERE NOT EXISTS (
         AND known.embedding = :embedding::bytea
         AND known.model = :model::text
         AND known.dimensions = :dimensions::integer
-        AND NOT EXISTS (
+        AND EXISTS (
             SELECT
             FROM clonedb.cache_changes AS ch
             WHERE ch.user_id = known.user_id
                 AND ch.xid >= pg_snapshot_xmin(known.snapshot)
                 AND NOT pg_visible_in_snapshot(ch.xid, known.snapshot)
                 AND 'embedding' = ANY(ch.caches)
-            OFFSET 0
-        )
+        ) IS NOT TRUE
 )
 ON CONFLICT (user_id, key) DO UPDATE SET
     embedding = excluded.embedding,
@@ -356,7 +349,7 @@ FROM unnest(
     :models::text[],
     :seconds::double precision[]
 ) AS given (key, embedding, model, seconds)
-WHERE NOT EXISTS (
+WHERE EXISTS (
     SELECT
     FROM clonedb.embedding_cache AS known
     WHERE known.user_id = :user_id::uuid
@@ -365,17 +358,15 @@ WHERE NOT EXISTS (
         AND known.tags = '{}'
         AND known.embedding = given.embedding
         AND known.model = given.model
-        AND NOT EXISTS (
+        AND EXISTS (
             SELECT
             FROM clonedb.cache_changes AS ch
             WHERE ch.user_id = known.user_id
                 AND ch.xid >= pg_snapshot_xmin(known.snapshot)
                 AND NOT pg_visible_in_snapshot(ch.xid, known.snapshot)
                 AND 'embedding' = ANY(ch.caches)
-            OFFSET 0
-        )
-    OFFSET 0
-)
+        ) IS NOT TRUE
+) IS NOT TRUE
 ORDER BY given.key
 ON CONFLICT (user_id, key) DO UPDATE SET
     embedding = excluded.embedding,
@@ -424,15 +415,14 @@ WHERE NOT EXISTS (
         AND known.tags = :tags::text[]
         AND known.embedding = given.embedding
         AND known.model = :model::text
-        AND NOT EXISTS (
+        AND EXISTS (
             SELECT
             FROM clonedb.cache_changes AS ch
             WHERE ch.user_id = known.user_id
                 AND ch.xid >= pg_snapshot_xmin(known.snapshot)
                 AND NOT pg_visible_in_snapshot(ch.xid, known.snapshot)
                 AND 'embedding' = ANY(ch.caches)
-            OFFSET 0
-        )
+        ) IS NOT TRUE
 )
 ORDER BY given.key
 ON CONFLICT (user_id, key) DO UPDATE SET
