@@ -3,7 +3,7 @@
 -- why: policies written in one place are the same on every table and partition, and can be changed
 --   for all of them at once. A new partition has row-level security off until it is set.
 -- phase: before deploy
--- locks: ACCESS EXCLUSIVE on clonedb.users, for an instant
+-- locks: ACCESS EXCLUSIVE on users
 -- rollback: takes the protection from the users; drops the function
 --
 -- Who sees what, whatever a table grants them:

@@ -2,7 +2,7 @@
 -- depends: 0006_create_sign_up
 -- why: a clone speaks with a voice that was trained for its user; at most one is in use.
 -- phase: before deploy
--- locks: SHARE ROW EXCLUSIVE on clonedb.users, for an instant
+-- locks: SHARE ROW EXCLUSIVE on users
 -- rollback: drops the table with every row in it
 
 SET LOCAL ROLE clonedb_owner;

@@ -2,7 +2,7 @@
 -- depends: 0007_create_voice_models
 -- why: a clone shows a face that was made for its user; at most one is in use.
 -- phase: before deploy
--- locks: SHARE ROW EXCLUSIVE on clonedb.users, for an instant
+-- locks: SHARE ROW EXCLUSIVE on users
 -- rollback: drops the table with every row in it
 
 SET LOCAL ROLE clonedb_owner;

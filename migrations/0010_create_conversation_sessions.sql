@@ -2,7 +2,7 @@
 -- depends: 0009_create_session_transitions
 -- why: a session is one conversation between a person and the clone; its totals are kept on it.
 -- phase: before deploy
--- locks: SHARE ROW EXCLUSIVE on users, voice_models and face_models, for an instant
+-- locks: SHARE ROW EXCLUSIVE on users, voice_models and face_models
 -- rollback: drops the table with every row in it
 
 SET LOCAL ROLE clonedb_owner;

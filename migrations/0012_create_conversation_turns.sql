@@ -3,7 +3,7 @@
 -- why: turns are what grows. The month is in the id, so a read that bounds the id by its session's
 --   window touches one or two partitions, and an old month is dropped in an instant.
 -- phase: before deploy
--- locks: SHARE ROW EXCLUSIVE on conversation_sessions, for an instant
+-- locks: SHARE ROW EXCLUSIVE on conversation_sessions
 -- rollback: drops the table with every row in it
 
 SET LOCAL ROLE clonedb_owner;

@@ -2,7 +2,7 @@
 -- depends: 0012_create_conversation_turns
 -- why: the clone answers from what its user gave it to read; workers claim, cut and index it.
 -- phase: before deploy
--- locks: SHARE ROW EXCLUSIVE on clonedb.users, for an instant
+-- locks: SHARE ROW EXCLUSIVE on users
 -- rollback: drops the table with every row in it
 
 SET LOCAL ROLE clonedb_owner;

@@ -3,7 +3,7 @@
 -- why: limits live beside the data and are exact under any concurrency; rules are rows, so that a
 --   change needs no release.
 -- phase: before deploy
--- locks: SHARE ROW EXCLUSIVE on clonedb.users, for an instant
+-- locks: SHARE ROW EXCLUSIVE on users
 -- rollback: drops the tables with every row in them
 --
 -- The app reads what is its user's own and writes nothing here: functions take tokens and count.

@@ -2,7 +2,7 @@
 -- depends: 0016_create_rate_limits
 -- why: a daily quota must survive a crash, unlike the buckets.
 -- phase: before deploy
--- locks: SHARE ROW EXCLUSIVE on clonedb.users, for an instant
+-- locks: SHARE ROW EXCLUSIVE on users
 -- rollback: drops the table with every row in it
 
 SET LOCAL ROLE clonedb_owner;

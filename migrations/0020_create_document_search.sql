@@ -3,7 +3,8 @@
 -- why: the operators of full-text search are not leakproof, so under row-level security they reach
 --   no index. A function of the owner does, and takes its user from the context and nowhere else.
 -- phase: before deploy
--- locks: SHARE on knowledge_documents, for an instant: no release has stored any yet
+-- locks: SHARE on knowledge_documents (no release has stored any yet)
+-- builds: knowledge_documents_language of knowledge_documents
 -- rollback: drops the functions and the index
 
 SET LOCAL ROLE clonedb_owner;

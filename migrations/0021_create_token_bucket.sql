@@ -3,7 +3,7 @@
 -- why: one call decides over all the rules that concern a request, all or none, exactly, and as a
 --   subject that the app login cannot choose: the user is the context's.
 -- phase: before deploy
--- locks: none
+-- locks: SHARE UPDATE EXCLUSIVE on rate_limit_buckets
 -- rollback: drops the functions
 --
 -- Of each scope one rule counts, the one of the endpoint before the one of *, and the one of the

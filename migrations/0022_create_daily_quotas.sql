@@ -4,7 +4,7 @@
 -- why: seconds of conversation are what costs money: the quota is a row, its use durable, and no two
 --   devices of a user can have the same last minute.
 -- phase: before deploy
--- locks: SHARE ROW EXCLUSIVE on clonedb.users, for an instant
+-- locks: SHARE ROW EXCLUSIVE on users
 -- rollback: drops the functions, and the tables with every row in them
 
 SET LOCAL ROLE clonedb_owner;

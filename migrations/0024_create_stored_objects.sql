@@ -4,7 +4,7 @@
 --   the truth: an object exists where its row is, and the row is written when the object is whole.
 --   Whatever lies in the store without a row has one here that says when it goes.
 -- phase: before deploy
--- locks: SHARE ROW EXCLUSIVE on clonedb.users, for an instant
+-- locks: SHARE ROW EXCLUSIVE on users
 -- rollback: drops the tables with every row in them; what lies in the store stays there
 --
 --   object_uploads --- kept ---> stored_objects --- deleted, replaced, user gone ---> object_deletions

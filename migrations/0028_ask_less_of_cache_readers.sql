@@ -4,7 +4,8 @@
 --   microseconds each; and the changes of a few hundred users fitted so few pages that they were read
 --   from the first to the last, 20 microseconds.
 -- phase: before deploy
--- locks: ACCESS EXCLUSIVE on the caches, their leases and their changes, for an instant
+-- locks: ACCESS EXCLUSIVE on audio_chunk_cache, cache_changes, cache_fill_leases, embedding_cache,
+--   llm_response_cache, vector_search_cache
 -- rollback: the policies of protect_user_table() again
 --
 -- To read one's own, being in the context is enough: whoever deletes a user drops their entries in the

@@ -17,13 +17,17 @@ OWN_SCHEMAS: Final = ("clonedb", "public")
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a relation; `never_null` is what its NOT NULL promises of every stored row."""
+    """A column of a relation; `never_null` is what its NOT NULL promises of every stored row.
+
+    `is_demanded`: an INSERT that leaves it out is refused, since it has no default.
+    """
 
     number: int
     name: str
     type: int
     modifier: int
     never_null: bool
+    is_demanded: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +140,12 @@ class Catalogue:
                 ),
             )
             relation.columns[row.number] = Column(
-                row.number, row.column_name, row.type, row.modifier, row.never_null
+                row.number,
+                row.column_name,
+                row.type,
+                row.modifier,
+                row.never_null,
+                row.is_demanded,
             )
         # Of a table, or of any of its partitions.
         self.triggered = {

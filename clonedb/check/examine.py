@@ -24,6 +24,7 @@ from clonedb.check.describe import (
     TreeReader,
     describe_all,
 )
+from clonedb.check.migrations.taken import LocksTaken
 from clonedb.check.nullability import TreeProof
 from clonedb.check.planner_proof import PlannerProof
 from clonedb.check.plans import Plan, Planner, with_limits
@@ -81,6 +82,8 @@ class Examined:
     parameters: dict[str, int]
     used: Dependencies
     missing: dict[str, list[str]]
+    # The lock that it takes on each table.
+    locks: dict[str, str] = field(default_factory=dict)
     null_is_idle: frozenset[str] = frozenset()
     # What two people's rows have shown; `comparable` if a person sees, or changes, their own.
     meetings: list[tuple[Variant, str | None, Meeting]] = field(default_factory=list)
@@ -127,6 +130,7 @@ class Examination:
         self._describing = self.connect()
         self.catalogue = Catalogue(self._describing)
         self._trees = TreeReader(self.connect())
+        self._locks = LocksTaken(self._describing, self.catalogue)
         self._tree_proof = TreeProof(self.catalogue)
         self._planner_proof = PlannerProof(self.connect())
         sizes = Sizes(read_sizes(sizes_file()), self.catalogue)
@@ -183,7 +187,7 @@ class Examination:
         found = Examined(query, len(reachable), refused, [], None, {}, Dependencies(), {})
         if refused:
             return found
-        for labels, flags, statement in _declared(query):
+        for labels, flags, statement in declared(query):
             answer = described.get(statement)
             if isinstance(answer, Description):
                 found.variants.append(Variant(labels, flags, statement, answer))
@@ -192,6 +196,7 @@ class Examination:
                 found.parameters.update(zip(statement.parameters, answer.parameters, strict=True))
         self._read_trees(found, described)
         found.missing = {role: missing_rights(self.catalogue, role, found.used) for role in ROLES}
+        found.locks = self._locks.by(found.used)
         if any(True for _ in found.trees):
             self._plan(found)
         found.null_is_idle = frozenset(self._idle_parameters(found))
@@ -284,8 +289,8 @@ class Examination:
                     break
 
 
-def _declared(query: Query) -> Iterator[tuple[list[str], frozenset[str], Statement]]:
-    """The choices that are looked at, each statement once."""
+def declared(query: Query) -> Iterator[tuple[list[str], frozenset[str], Statement]]:
+    """The choices of a query's lines that are looked at, each statement once: labels, flags."""
     choices: list[tuple[str, frozenset[str], Statement]] = [("plain", frozenset(), query.variant())]
     for number, order in enumerate(query.orders):
         if number:

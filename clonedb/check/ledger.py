@@ -1,6 +1,7 @@
 """sql/ledger/: what PostgreSQL says about each query, one small text file for each.
 
     sql/ledger/<module>/<query>.txt    one query
+    sql/ledger/migrations/<id>.txt     one migration, see clonedb.check.migrations.rehearsal
     sql/ledger/made_from.txt           the major version, and digests of migrations and sizes
 
 Nothing in it depends on the day, the machine or the data: no object ids, no costs, no months.
@@ -19,6 +20,7 @@ from typing import Any, Final
 from clonedb.check.catalogue import Catalogue
 from clonedb.check.dependencies import Dependencies
 from clonedb.check.examine import Column, Examined, Variant
+from clonedb.check.migrations.query_locks import lock_lines
 from clonedb.check.plans import PAGE_ROWS, Planner
 from clonedb.check.scratch import MAJOR
 from clonedb.query.statements import Query
@@ -135,6 +137,7 @@ class LedgerWriter:
         yield from self._takes(found)
         yield from self._returns(found)
         yield from self._touches(found.used)
+        yield from lock_lines(found.locks)
         yield from self._rights(found)
         yield from self._isolation(found)
         yield from self._plans(found)

@@ -6,13 +6,14 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from clonedb.check.finding import Finding
 
 _KEPT: Final = 20
+_Result = TypeVar("_Result", bound=msgspec.Struct)
 
 
 class Remembered(msgspec.Struct, frozen=True):
@@ -22,6 +23,7 @@ class Remembered(msgspec.Struct, frozen=True):
     written: str
     queries: int
     variants: int
+    migrations: int = 0
 
 
 def key_of(scratch: str, folders: Iterable[Path]) -> str:
@@ -43,14 +45,14 @@ def digest_of(files: Mapping[str, str]) -> str:
     return hashed.hexdigest()
 
 
-def recall(cache: Path, key: str) -> Remembered | None:
+def recall(cache: Path, key: str, kind: type[_Result]) -> _Result | None:
     """What was found under the key, if anything is remembered."""
     with suppress(OSError, msgspec.DecodeError):
-        return msgspec.json.decode((cache / "results" / key).read_bytes(), type=Remembered)
+        return msgspec.json.decode((cache / "results" / key).read_bytes(), type=kind)
     return None
 
 
-def remember(cache: Path, key: str, result: Remembered) -> None:
+def remember(cache: Path, key: str, result: msgspec.Struct) -> None:
     """Keep a result; a cache that cannot be written costs time and nothing else."""
     folder = cache / "results"
     with suppress(OSError):

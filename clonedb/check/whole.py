@@ -9,6 +9,8 @@ from types import SimpleNamespace
 
 from clonedb.check import ledger, run
 from clonedb.check.finding import Finding
+from clonedb.check.migrations.revision import checked_out
+from clonedb.check.migrations.window import Window, deploy_window
 from clonedb.check.remembered import Remembered, digest_of, key_of, recall, remember
 from clonedb.check.scratch import cache_directory, digest, scratch_server, sizes_file
 from clonedb.errors import InvalidInput
@@ -27,6 +29,7 @@ class Done:
     written: list[str]
     queries: int
     variants: int
+    migrations: int = 0
 
 
 def check_folder(
@@ -39,7 +42,8 @@ def check_folder(
 ) -> Done:
     """Check a folder of queries, clonedb's own by default, and write its ledger.
 
-    With `only` those queries alone are looked at, and nothing is written. Raises QueryFileError,
+    Migrations are rehearsed where the queries are clonedb's own, or the migrations are named. With
+    `only` those queries alone are looked at, and nothing is written. Raises QueryFileError,
     MigrationError, EmbeddedError and OSError where it cannot run.
     """
     own = sql is None
@@ -49,10 +53,10 @@ def check_folder(
     cache = cache or cache_directory()
     looked_at = [folder, _PACKAGE, *([_PACKAGE.parent / "tests"] if own else [])]
     key = key_of(digest(migrations), looked_at)
-    if not only and (known := recall(cache, key)) is not None:
+    if not only and (known := recall(cache, key, Remembered)) is not None:
         present = _present(folder, own)
         if digest_of(present) == known.written:
-            return Done(known.findings, [], known.queries, known.variants)
+            return Done(known.findings, [], known.queries, known.variants, known.migrations)
     with scratch_server(migrations=migrations, cache=cache) as scratch:
         outcome = run.check(
             scratch,
@@ -61,8 +65,10 @@ def check_folder(
             migrations=migrations,
             own=own,
             tests=_PACKAGE.parent / "tests",
+            rehearsing=own or migrations is not None,
+            cache=cache,
         )
-    done = Done(outcome.findings, [], outcome.queries, outcome.variants)
+    done = Done(outcome.findings, [], outcome.queries, outcome.variants, outcome.migrations)
     if only:
         return done
     if write:
@@ -73,9 +79,27 @@ def check_folder(
         remember(
             cache,
             key,
-            Remembered(done.findings, digest_of(files), outcome.queries, outcome.variants),
+            Remembered(
+                done.findings, digest_of(files), done.queries, done.variants, done.migrations
+            ),
         )
     return done
+
+
+def prove_window(
+    base: str,
+    sql: Path | None = None,
+    migrations: Path | None = None,
+    *,
+    cache: Path | None = None,
+) -> Window:
+    """The phases of the migrations since a git revision; see clonedb.check.migrations.window.
+
+    Raises InvalidInput where git does not know the revision, and what `check_folder` raises.
+    """
+    queries, folder = sql or sql_directory(), migrations or migrations_directory()
+    with checked_out(base, queries, folder) as revision, scratch_server(cache=cache) as scratch:
+        return deploy_window(scratch, revision, queries, folder)
 
 
 def compare_hashes(sql: Path | None = None, migrations: Path | None = None) -> list[Finding]:
@@ -83,7 +107,11 @@ def compare_hashes(sql: Path | None = None, migrations: Path | None = None) -> l
     folder = sql or sql_directory()
     modules = load_directory(folder)
     return run.offline(
-        modules, folder / "ledger", migrations or migrations_directory(), sizes_file()
+        modules,
+        folder / "ledger",
+        migrations or migrations_directory(),
+        sizes_file(),
+        rehearsing=sql is None or migrations is not None,
     )
 
 

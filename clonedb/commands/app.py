@@ -15,6 +15,7 @@ from clonedb.commands.doctor import doctor
 from clonedb.commands.health import health
 from clonedb.commands.maintain import maintain
 from clonedb.commands.migrate import migrations
+from clonedb.commands.rehearse import rehearse
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -30,5 +31,6 @@ app.command()(doctor)
 app.command()(health)
 app.command()(load)
 app.command()(maintain)
+app.command()(rehearse)
 app.add_typer(audit, name="audit")
 app.add_typer(migrations, name="migrate")

@@ -120,6 +120,8 @@ def read_folder(directory: Path) -> list[MigrationFile]:
             f"{display(path)}: a migration is an .sql file",
             remedy="yoyo would run this file as a migration: move it elsewhere",
         )
+    for path in sorted(directory.glob("*.sql")):
+        _check_encoding(path)
     ordered = _ordered(directory)
     if not ordered:
         raise MigrationError(f"the migrations folder {directory.name!r} holds no migration")
@@ -127,6 +129,12 @@ def read_folder(directory: Path) -> list[MigrationFile]:
         _read_file(each.id, each.hash, Path(each.path))  # pyright: ignore[reportArgumentType]
         for each in ordered
     ]
+
+
+def first_line(statement: Statement) -> int:
+    """The line of a statement's first word, behind the comments in front of it."""
+    position = next((position for position, _ in _words(statement.text)), 0)
+    return statement.line + statement.text.count("\n", 0, position)
 
 
 def create_pair(name: str, directory: Path) -> tuple[Path, Path]:
@@ -187,8 +195,17 @@ def _ordered(directory: Path) -> list[yoyo.migrations.Migration]:
         raise MigrationError(
             f"{directory.name}/: `-- transactional:` takes true or false, not {error}"
         ) from None
+
+
+def _check_encoding(path: Path) -> None:
+    content = path.read_bytes()
+    try:
+        content.decode()
     except UnicodeDecodeError as error:
-        raise MigrationError(f"{directory.name}/: a file is not UTF-8: {error}") from None
+        line = content.count(b"\n", 0, error.start) + 1
+        raise MigrationError(
+            f"{display(path)}:{line}: this is not UTF-8", remedy="save the file as UTF-8"
+        ) from None
 
 
 def _read(path: Path) -> str:

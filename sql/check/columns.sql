@@ -1,6 +1,7 @@
 -- Every column of the tables, views and composite types of the schemas that are ours.
 -- A column is never null where a validated, inherited NOT NULL says so: the flag alone is also set
--- by a constraint that is NOT VALID, or that children need not have.
+-- by a constraint that is NOT VALID, or that children need not have. It is demanded where an INSERT
+-- that leaves it out is refused.
 SELECT
     c.oid::bigint AS relation,
     n.nspname AS schema,
@@ -31,7 +32,11 @@ SELECT
                 AND k.convalidated
                 AND NOT k.connoinherit
         )
-    ) AS never_null
+    ) AS never_null,
+    a.attnotnull
+    AND NOT a.atthasdef
+    AND a.attidentity = ''
+    AND a.attgenerated = '' AS is_demanded
 FROM pg_catalog.pg_class AS c
 INNER JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 INNER JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from planted_migrations import Migrations
 
 from clonedb.check import run
 from clonedb.check.ledger import write_files
@@ -61,7 +62,13 @@ def test_hashes_tell_without_a_server_what_has_changed(tmp_path: Path) -> None:
     (folder / "extra.sql").write_text(QUERY)
     (folder / "ledger" / "gone").mkdir()
     (folder / "ledger" / "gone" / "query.txt").write_text("gone.query\n")
-    (migrations := tmp_path / "migrations").mkdir()
+    migrations = tmp_path / "migrations"
+    shutil.copytree(migrations_directory(), migrations)
+    last = migrations / "0027_audit_sign_ups.rollback.sql"
+    last.write_text(last.read_text() + "-- Edited.\n")
+    (migrations / "0025_create_cache_upkeep.sql").write_text("-- Edited.\nSELECT 1;\n")
+    (migrations / "0026_create_audit_sealing.sql").rename(migrations / "0026_seal.sql")
+    last.with_name("0027_audit_sign_ups.sql").write_text("SELECT 1;\n")
     found = {(each.path, each.query): each.what for each in compare_hashes(folder, migrations)}
     assert found == {
         ("sql/users.sql", "users.find_many"): "has changed since the ledger was written",
@@ -69,6 +76,17 @@ def test_hashes_tell_without_a_server_what_has_changed(tmp_path: Path) -> None:
         ("sql/ledger/gone/query.txt", "ledger"): "describes a query that does not exist",
         ("sql/ledger/made_from.txt", "ledger"): "migrations or sizes have changed since the "
         "ledger was written",
+        (
+            "migrations/0025_create_cache_upkeep.sql",
+            "0025_create_cache_upkeep",
+        ): "has changed since the ledger was written",
+        (
+            "migrations/0027_audit_sign_ups.sql",
+            "0027_audit_sign_ups",
+        ): "has changed since the ledger was written",
+        ("migrations/0026_seal.sql", "0026_seal"): "is not in the ledger",
+        ("sql/ledger/migrations/0026_create_audit_sealing.txt", "ledger"): "describes a migration "
+        "that does not exist",
     }
 
 
@@ -132,6 +150,58 @@ def test_a_broken_migration_in_the_middle(cache: Path, tmp_path: Path) -> None:
         check_folder(migrations=folder, cache=cache / "broken")
 
 
+def test_migrations_of_ones_own_are_rehearsed_into_the_ledger(
+    scratch: Scratch, cache: Path, tmp_path: Path
+) -> None:
+    sql = tmp_path / "sql"
+    sql.mkdir()
+    (sql / "mine.sql").write_text(QUERY)
+    migrations = Migrations(tmp_path / "migrations")
+    for number in range(1, 6):
+        for file in migrations_directory().glob(f"000{number}_*.sql"):
+            shutil.copy(file, migrations.path)
+    identifier = migrations.add(
+        "name", "ALTER TABLE clonedb.users ALTER COLUMN name TYPE varchar(300);", None
+    )
+    done = check_folder(sql, migrations.path, cache=cache / "own")
+    assert [(each.path, each.line, each.what.partition(",")[0]) for each in done.findings] == [
+        (
+            f"migrations/{identifier}.sql",
+            1,
+            f"has no rollback file migrations/{identifier}.rollback.sql",
+        ),
+        (f"migrations/{identifier}.sql", 1, "rewrites users"),
+        (f"migrations/{identifier}.sql", 1, "validates users_name_is_short of users"),
+        (f"migrations/{identifier}.sql", 4, "takes ACCESS EXCLUSIVE on users in line 6"),
+    ]
+    text = sql / "ledger" / "migrations" / f"{identifier}.txt"
+    assert "\n    rewrites   users\n" in text.read_text()
+    assert done.migrations == 6
+    # For a changed query alone nothing is rehearsed again; what was found of migrations stays.
+    (remembered,) = (
+        file
+        for file in (cache / "own" / "results").iterdir()
+        if b'"rehearsals"' in file.read_bytes()
+    )
+    known = remembered.stat().st_mtime_ns
+    (sql / "mine.sql").write_text(QUERY.replace("AS one", "AS two"))
+    again = check_folder(sql, migrations.path, cache=cache / "own")
+    assert (again.findings, again.written) == (done.findings, ["sql/ledger/mine/one.txt"])
+    assert remembered.stat().st_mtime_ns == known
+    shown = command(cache / "own", "0006", "--migrations", migrations.path, name="rehearse")
+    assert shown.returncode == 1
+    assert f"{identifier}\n\nfile  " in shown.stdout
+    assert "queries wait: audio_chunk_cache." in shown.stdout
+    assert shown.stdout.endswith("or let it do less\n")
+    unknown = command(cache / "own", "0007", "--migrations", migrations.path, name="rehearse")
+    assert (unknown.returncode, unknown.stdout) == (2, "")
+    assert unknown.stderr.startswith("clonedb: no migration is named '0007' - give its number")
+    text.write_text("")
+    assert check_folder(sql, migrations.path, cache=cache / "own").written == [
+        f"sql/ledger/migrations/{identifier}.txt"
+    ]
+
+
 def test_no_server_and_no_place_for_the_ledger(
     scratch: Scratch, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,10 +217,10 @@ def test_no_server_and_no_place_for_the_ledger(
 
 
 def command(
-    cache: Path, *arguments: object, **environment: str
+    cache: Path, *arguments: object, name: str = "check", **environment: str
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "clonedb", "check", *map(str, arguments)],
+        [sys.executable, "-m", "clonedb", name, *map(str, arguments)],
         env={"PATH": "", "CLONEDB_CACHE": str(cache), **environment},
         capture_output=True,
         text=True,
