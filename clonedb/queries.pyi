@@ -139,6 +139,32 @@ class _AudioChunkCache:
 
         Columns: remaining, shared, audio, duration_ms.
         """
+    def look_many(
+        self,
+        conn: Target,
+        /,
+        *,
+        user_id: UUID | None,
+        keys: list[bytes],
+    ) -> Awaitable[list[tuple[bytes, float | None, bool, bytes | None, int | None]]]:
+        """The fresh entries of many keys as `look` shows them: of one key the user's own and the shared one,
+        whichever there are. Nothing is sorted, since the values would be.
+
+        Columns: key, remaining, shared, audio, duration_ms.
+        """
+    def look_many_cursor(
+        self,
+        conn: Target,
+        /,
+        *,
+        user_id: UUID | None,
+        keys: list[bytes],
+    ) -> AsyncIterator[tuple[bytes, float | None, bool, bytes | None, int | None]]:
+        """The fresh entries of many keys as `look` shows them: of one key the user's own and the shared one,
+        whichever there are. Nothing is sorted, since the values would be.
+
+        Columns: key, remaining, shared, audio, duration_ms.
+        """
     def purge_expired(
         self,
         conn: Target,
@@ -1924,6 +1950,32 @@ class _EmbeddingCache:
 
         Columns: remaining, shared, embedding.
         """
+    def look_many(
+        self,
+        conn: Target,
+        /,
+        *,
+        user_id: UUID | None,
+        keys: list[bytes],
+    ) -> Awaitable[list[tuple[bytes, float | None, bool, bytes | None]]]:
+        """The fresh entries of many keys as `look` shows them: of one key the user's own and the shared one,
+        whichever there are. Nothing is sorted, since the values would be.
+
+        Columns: key, remaining, shared, embedding.
+        """
+    def look_many_cursor(
+        self,
+        conn: Target,
+        /,
+        *,
+        user_id: UUID | None,
+        keys: list[bytes],
+    ) -> AsyncIterator[tuple[bytes, float | None, bool, bytes | None]]:
+        """The fresh entries of many keys as `look` shows them: of one key the user's own and the shared one,
+        whichever there are. Nothing is sorted, since the values would be.
+
+        Columns: key, remaining, shared, embedding.
+        """
     def purge_expired(
         self,
         conn: Target,
@@ -1959,6 +2011,38 @@ class _EmbeddingCache:
         before loses its lease.
 
         Columns: ?column?.
+        """
+    def put_each(
+        self,
+        conn: Target,
+        /,
+        *,
+        user_id: UUID | None,
+        keys: list[bytes] | None,
+        embeddings: list[bytes] | None,
+        models: list[str] | None,
+        seconds: list[float] | None,
+    ) -> Awaitable[list[tuple[bytes]]]:
+        """Stores or renews many entries without tags as `put` does, and returns the keys of those it wrote.
+        One order of locks for everybody: two batches with the same keys cannot deadlock.
+
+        Columns: key.
+        """
+    def put_each_cursor(
+        self,
+        conn: Target,
+        /,
+        *,
+        user_id: UUID | None,
+        keys: list[bytes] | None,
+        embeddings: list[bytes] | None,
+        models: list[str] | None,
+        seconds: list[float] | None,
+    ) -> AsyncIterator[tuple[bytes]]:
+        """Stores or renews many entries without tags as `put` does, and returns the keys of those it wrote.
+        One order of locks for everybody: two batches with the same keys cannot deadlock.
+
+        Columns: key.
         """
     def put_many(
         self,
@@ -2797,6 +2881,32 @@ class _LlmResponseCache:
         How long it stays fresh is in seconds of the database's clock; below 0 it has expired.
 
         Columns: remaining, shared, response, document_ids.
+        """
+    def look_many(
+        self,
+        conn: Target,
+        /,
+        *,
+        user_id: UUID | None,
+        keys: list[bytes],
+    ) -> Awaitable[list[tuple[bytes, float | None, bool, str | None, list[UUID]]]]:
+        """The fresh entries of many keys as `look` shows them: of one key the user's own and the shared one,
+        whichever there are. Nothing is sorted, since the values would be.
+
+        Columns: key, remaining, shared, response, document_ids.
+        """
+    def look_many_cursor(
+        self,
+        conn: Target,
+        /,
+        *,
+        user_id: UUID | None,
+        keys: list[bytes],
+    ) -> AsyncIterator[tuple[bytes, float | None, bool, str | None, list[UUID]]]:
+        """The fresh entries of many keys as `look` shows them: of one key the user's own and the shared one,
+        whichever there are. Nothing is sorted, since the values would be.
+
+        Columns: key, remaining, shared, response, document_ids.
         """
     def purge_expired(
         self,
@@ -3877,6 +3987,32 @@ class _VectorSearchCache:
         How long it stays fresh is in seconds of the database's clock; below 0 it has expired.
 
         Columns: remaining, shared, results, document_ids.
+        """
+    def look_many(
+        self,
+        conn: Target,
+        /,
+        *,
+        user_id: UUID | None,
+        keys: list[bytes],
+    ) -> Awaitable[list[tuple[bytes, float | None, bool, str | None, list[UUID]]]]:
+        """The fresh entries of many keys as `look` shows them: of one key the user's own and the shared one,
+        whichever there are. Nothing is sorted, since the values would be.
+
+        Columns: key, remaining, shared, results, document_ids.
+        """
+    def look_many_cursor(
+        self,
+        conn: Target,
+        /,
+        *,
+        user_id: UUID | None,
+        keys: list[bytes],
+    ) -> AsyncIterator[tuple[bytes, float | None, bool, str | None, list[UUID]]]:
+        """The fresh entries of many keys as `look` shows them: of one key the user's own and the shared one,
+        whichever there are. Nothing is sorted, since the values would be.
+
+        Columns: key, remaining, shared, results, document_ids.
         """
     def purge_expired(
         self,

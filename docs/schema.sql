@@ -1705,6 +1705,7 @@ CREATE FUNCTION clonedb.take_tokens(p_endpoint text, p_costs double precision[],
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 DECLARE
     v_nobody constant uuid := '00000000-0000-0000-0000-000000000000';
@@ -2680,7 +2681,8 @@ CREATE UNLOGGED TABLE clonedb.cache_changes (
     caches text[] NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT cache_changes_caches_are_known CHECK (((caches <@ ARRAY['embedding'::text, 'vector_search'::text, 'llm_response'::text, 'audio_chunk'::text]) AND (cardinality(caches) > 0)))
-);
+)
+WITH (fillfactor='10');
 
 ALTER TABLE ONLY clonedb.cache_changes FORCE ROW LEVEL SECURITY;
 
@@ -6259,6 +6261,41 @@ ALTER TABLE clonedb.llm_response_cache ENABLE ROW LEVEL SECURITY;
 ALTER TABLE clonedb.object_uploads ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: audio_chunk_cache own_and_shared_rows_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY own_and_shared_rows_to_read ON clonedb.audio_chunk_cache FOR SELECT TO clonedb_app USING ((user_id = ANY (ARRAY[( SELECT clonedb.current_user_id() AS current_user_id), '00000000-0000-0000-0000-000000000000'::uuid])));
+
+
+--
+-- Name: cache_changes own_and_shared_rows_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY own_and_shared_rows_to_read ON clonedb.cache_changes FOR SELECT TO clonedb_app USING ((user_id = ANY (ARRAY[( SELECT clonedb.current_user_id() AS current_user_id), '00000000-0000-0000-0000-000000000000'::uuid])));
+
+
+--
+-- Name: embedding_cache own_and_shared_rows_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY own_and_shared_rows_to_read ON clonedb.embedding_cache FOR SELECT TO clonedb_app USING ((user_id = ANY (ARRAY[( SELECT clonedb.current_user_id() AS current_user_id), '00000000-0000-0000-0000-000000000000'::uuid])));
+
+
+--
+-- Name: llm_response_cache own_and_shared_rows_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY own_and_shared_rows_to_read ON clonedb.llm_response_cache FOR SELECT TO clonedb_app USING ((user_id = ANY (ARRAY[( SELECT clonedb.current_user_id() AS current_user_id), '00000000-0000-0000-0000-000000000000'::uuid])));
+
+
+--
+-- Name: vector_search_cache own_and_shared_rows_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY own_and_shared_rows_to_read ON clonedb.vector_search_cache FOR SELECT TO clonedb_app USING ((user_id = ANY (ARRAY[( SELECT clonedb.current_user_id() AS current_user_id), '00000000-0000-0000-0000-000000000000'::uuid])));
+
+
+--
 -- Name: audit_logs own_or_unknown_to_append; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -6266,31 +6303,10 @@ CREATE POLICY own_or_unknown_to_append ON clonedb.audit_logs FOR INSERT TO clone
 
 
 --
--- Name: audio_chunk_cache own_rows; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
---
-
-CREATE POLICY own_rows ON clonedb.audio_chunk_cache TO clonedb_app USING ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id))) WITH CHECK ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id)));
-
-
---
 -- Name: audit_subjects own_rows; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
 --
 
 CREATE POLICY own_rows ON clonedb.audit_subjects TO clonedb_app USING ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id))) WITH CHECK ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id)));
-
-
---
--- Name: cache_changes own_rows; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
---
-
-CREATE POLICY own_rows ON clonedb.cache_changes TO clonedb_app USING ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id))) WITH CHECK ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id)));
-
-
---
--- Name: cache_fill_leases own_rows; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
---
-
-CREATE POLICY own_rows ON clonedb.cache_fill_leases TO clonedb_app USING ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id))) WITH CHECK ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id)));
 
 
 --
@@ -6322,13 +6338,6 @@ CREATE POLICY own_rows ON clonedb.daily_usage TO clonedb_app USING ((user_id = (
 
 
 --
--- Name: embedding_cache own_rows; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
---
-
-CREATE POLICY own_rows ON clonedb.embedding_cache TO clonedb_app USING ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id))) WITH CHECK ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id)));
-
-
---
 -- Name: face_models own_rows; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -6340,13 +6349,6 @@ CREATE POLICY own_rows ON clonedb.face_models TO clonedb_app USING ((user_id = (
 --
 
 CREATE POLICY own_rows ON clonedb.knowledge_documents TO clonedb_app USING ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id))) WITH CHECK ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id)));
-
-
---
--- Name: llm_response_cache own_rows; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
---
-
-CREATE POLICY own_rows ON clonedb.llm_response_cache TO clonedb_app USING ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id))) WITH CHECK ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id)));
 
 
 --
@@ -6392,13 +6394,6 @@ CREATE POLICY own_rows ON clonedb.users TO clonedb_app USING ((id = ( SELECT clo
 
 
 --
--- Name: vector_search_cache own_rows; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
---
-
-CREATE POLICY own_rows ON clonedb.vector_search_cache TO clonedb_app USING ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id))) WITH CHECK ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id)));
-
-
---
 -- Name: voice_models own_rows; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -6406,10 +6401,143 @@ CREATE POLICY own_rows ON clonedb.voice_models TO clonedb_app USING ((user_id = 
 
 
 --
+-- Name: audio_chunk_cache own_rows_to_add; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY own_rows_to_add ON clonedb.audio_chunk_cache FOR INSERT TO clonedb_app WITH CHECK ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id)));
+
+
+--
+-- Name: cache_changes own_rows_to_add; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY own_rows_to_add ON clonedb.cache_changes FOR INSERT TO clonedb_app WITH CHECK ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id)));
+
+
+--
+-- Name: cache_fill_leases own_rows_to_add; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY own_rows_to_add ON clonedb.cache_fill_leases FOR INSERT TO clonedb_app WITH CHECK ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id)));
+
+
+--
+-- Name: embedding_cache own_rows_to_add; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY own_rows_to_add ON clonedb.embedding_cache FOR INSERT TO clonedb_app WITH CHECK ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id)));
+
+
+--
+-- Name: llm_response_cache own_rows_to_add; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY own_rows_to_add ON clonedb.llm_response_cache FOR INSERT TO clonedb_app WITH CHECK ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id)));
+
+
+--
+-- Name: vector_search_cache own_rows_to_add; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY own_rows_to_add ON clonedb.vector_search_cache FOR INSERT TO clonedb_app WITH CHECK ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id)));
+
+
+--
+-- Name: audio_chunk_cache own_rows_to_change; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY own_rows_to_change ON clonedb.audio_chunk_cache FOR UPDATE TO clonedb_app USING ((user_id = ( SELECT clonedb.current_user_id() AS current_user_id))) WITH CHECK ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id)));
+
+
+--
+-- Name: cache_changes own_rows_to_change; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY own_rows_to_change ON clonedb.cache_changes FOR UPDATE TO clonedb_app USING ((user_id = ( SELECT clonedb.current_user_id() AS current_user_id))) WITH CHECK ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id)));
+
+
+--
+-- Name: cache_fill_leases own_rows_to_change; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY own_rows_to_change ON clonedb.cache_fill_leases FOR UPDATE TO clonedb_app USING ((user_id = ( SELECT clonedb.current_user_id() AS current_user_id))) WITH CHECK ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id)));
+
+
+--
+-- Name: embedding_cache own_rows_to_change; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY own_rows_to_change ON clonedb.embedding_cache FOR UPDATE TO clonedb_app USING ((user_id = ( SELECT clonedb.current_user_id() AS current_user_id))) WITH CHECK ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id)));
+
+
+--
+-- Name: llm_response_cache own_rows_to_change; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY own_rows_to_change ON clonedb.llm_response_cache FOR UPDATE TO clonedb_app USING ((user_id = ( SELECT clonedb.current_user_id() AS current_user_id))) WITH CHECK ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id)));
+
+
+--
+-- Name: vector_search_cache own_rows_to_change; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY own_rows_to_change ON clonedb.vector_search_cache FOR UPDATE TO clonedb_app USING ((user_id = ( SELECT clonedb.current_user_id() AS current_user_id))) WITH CHECK ((user_id = ( SELECT clonedb.living_user_id() AS living_user_id)));
+
+
+--
+-- Name: audio_chunk_cache own_rows_to_drop; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY own_rows_to_drop ON clonedb.audio_chunk_cache FOR DELETE TO clonedb_app USING ((user_id = ( SELECT clonedb.current_user_id() AS current_user_id)));
+
+
+--
+-- Name: cache_changes own_rows_to_drop; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY own_rows_to_drop ON clonedb.cache_changes FOR DELETE TO clonedb_app USING ((user_id = ( SELECT clonedb.current_user_id() AS current_user_id)));
+
+
+--
+-- Name: cache_fill_leases own_rows_to_drop; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY own_rows_to_drop ON clonedb.cache_fill_leases FOR DELETE TO clonedb_app USING ((user_id = ( SELECT clonedb.current_user_id() AS current_user_id)));
+
+
+--
+-- Name: embedding_cache own_rows_to_drop; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY own_rows_to_drop ON clonedb.embedding_cache FOR DELETE TO clonedb_app USING ((user_id = ( SELECT clonedb.current_user_id() AS current_user_id)));
+
+
+--
+-- Name: llm_response_cache own_rows_to_drop; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY own_rows_to_drop ON clonedb.llm_response_cache FOR DELETE TO clonedb_app USING ((user_id = ( SELECT clonedb.current_user_id() AS current_user_id)));
+
+
+--
+-- Name: vector_search_cache own_rows_to_drop; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY own_rows_to_drop ON clonedb.vector_search_cache FOR DELETE TO clonedb_app USING ((user_id = ( SELECT clonedb.current_user_id() AS current_user_id)));
+
+
+--
 -- Name: audit_logs own_rows_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
 --
 
 CREATE POLICY own_rows_to_read ON clonedb.audit_logs FOR SELECT TO clonedb_app USING ((subject_ref = ( SELECT clonedb.living_subject_ref() AS living_subject_ref)));
+
+
+--
+-- Name: cache_fill_leases own_rows_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE POLICY own_rows_to_read ON clonedb.cache_fill_leases FOR SELECT TO clonedb_app USING ((user_id = ( SELECT clonedb.current_user_id() AS current_user_id)));
 
 
 --
@@ -6438,45 +6566,10 @@ CREATE POLICY shared_rows_to_append ON clonedb.audit_subjects FOR INSERT TO clon
 
 
 --
--- Name: audio_chunk_cache shared_rows_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
---
-
-CREATE POLICY shared_rows_to_read ON clonedb.audio_chunk_cache FOR SELECT TO clonedb_app USING ((user_id = '00000000-0000-0000-0000-000000000000'::uuid));
-
-
---
--- Name: cache_changes shared_rows_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
---
-
-CREATE POLICY shared_rows_to_read ON clonedb.cache_changes FOR SELECT TO clonedb_app USING ((user_id = '00000000-0000-0000-0000-000000000000'::uuid));
-
-
---
--- Name: embedding_cache shared_rows_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
---
-
-CREATE POLICY shared_rows_to_read ON clonedb.embedding_cache FOR SELECT TO clonedb_app USING ((user_id = '00000000-0000-0000-0000-000000000000'::uuid));
-
-
---
--- Name: llm_response_cache shared_rows_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
---
-
-CREATE POLICY shared_rows_to_read ON clonedb.llm_response_cache FOR SELECT TO clonedb_app USING ((user_id = '00000000-0000-0000-0000-000000000000'::uuid));
-
-
---
 -- Name: stored_objects shared_rows_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
 --
 
 CREATE POLICY shared_rows_to_read ON clonedb.stored_objects FOR SELECT TO clonedb_app USING ((user_id = '00000000-0000-0000-0000-000000000000'::uuid));
-
-
---
--- Name: vector_search_cache shared_rows_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
---
-
-CREATE POLICY shared_rows_to_read ON clonedb.vector_search_cache FOR SELECT TO clonedb_app USING ((user_id = '00000000-0000-0000-0000-000000000000'::uuid));
 
 
 --

@@ -2,6 +2,9 @@
 --
 -- `user_id` is the user's in their own scope, and the nil UUID, whose rows are shared, in that of
 -- the login. What drops many entries works across users without it, for the worker login.
+--
+-- A change has made an entry old, or not: IS NOT TRUE keeps that a question for each entry. As a join
+-- (NOT EXISTS) it may not look for the transaction in the index, since the snapshot is the row's.
 
 -- name: delete(user_id, key)$
 -- Drops one entry, fresh or expired.
@@ -56,14 +59,14 @@ WHERE (
             WHERE u.id = :user_id::uuid
         )
     )
-    AND NOT EXISTS (
+    AND EXISTS (
         SELECT
         FROM clonedb.cache_changes AS ch
         WHERE ch.user_id = released.user_id
             AND ch.xid >= pg_snapshot_xmin(released.snapshot)
             AND NOT pg_visible_in_snapshot(ch.xid, released.snapshot)
             AND 'audio_chunk' = ANY(ch.caches)
-    )
+    ) IS NOT TRUE
 ON CONFLICT (user_id, key) DO UPDATE SET
     audio = excluded.audio,
     format = excluded.format,
@@ -98,14 +101,14 @@ WHERE c.user_id = ANY(ARRAY[:user_id::uuid, '00000000-0000-0000-0000-00000000000
     AND c.format IS NOT NULL
     AND c.duration_ms IS NOT NULL
     AND c.sample_rate IS NOT NULL
-    AND NOT EXISTS (
+    AND EXISTS (
         SELECT
         FROM clonedb.cache_changes AS ch
         WHERE ch.user_id = c.user_id
             AND ch.xid >= pg_snapshot_xmin(c.snapshot)
             AND NOT pg_visible_in_snapshot(ch.xid, c.snapshot)
             AND 'audio_chunk' = ANY(ch.caches)
-    )
+    ) IS NOT TRUE
 ORDER BY c.user_id DESC
 LIMIT 1;
 
@@ -130,14 +133,14 @@ WHERE c.user_id = ANY(ARRAY[:user_id::uuid, '00000000-0000-0000-0000-00000000000
     AND c.format IS NOT NULL
     AND c.duration_ms IS NOT NULL
     AND c.sample_rate IS NOT NULL
-    AND NOT EXISTS (
+    AND EXISTS (
         SELECT
         FROM clonedb.cache_changes AS ch
         WHERE ch.user_id = c.user_id
             AND ch.xid >= pg_snapshot_xmin(c.snapshot)
             AND NOT pg_visible_in_snapshot(ch.xid, c.snapshot)
             AND 'audio_chunk' = ANY(ch.caches)
-    )
+    ) IS NOT TRUE
 ORDER BY
     c.key ASC,
     c.user_id DESC;
@@ -154,14 +157,14 @@ SELECT
 FROM clonedb.audio_chunk_cache AS c
 WHERE c.user_id = :user_id::uuid
     AND c.expires_at > statement_timestamp()
-    AND NOT EXISTS (
+    AND EXISTS (
         SELECT
         FROM clonedb.cache_changes AS ch
         WHERE ch.user_id = c.user_id
             AND ch.xid >= pg_snapshot_xmin(c.snapshot)
             AND NOT pg_visible_in_snapshot(ch.xid, c.snapshot)
             AND 'audio_chunk' = ANY(ch.caches)
-    )
+    ) IS NOT TRUE
 ORDER BY
     c.hit_count DESC,
     c.updated_at DESC,
@@ -204,18 +207,42 @@ WHERE c.user_id = ANY(ARRAY[:user_id::uuid, '00000000-0000-0000-0000-00000000000
     AND c.key = :key::bytea
     AND c.expires_at > statement_timestamp()  -- unless: with_stale
     AND c.expires_at > statement_timestamp() - :stale::interval  -- when: with_stale
-    AND NOT EXISTS (
+    AND EXISTS (
         SELECT
         FROM clonedb.cache_changes AS ch
         WHERE ch.user_id = c.user_id
             AND ch.xid >= pg_snapshot_xmin(c.snapshot)
             AND NOT pg_visible_in_snapshot(ch.xid, c.snapshot)
             AND 'audio_chunk' = ANY(ch.caches)
-    )
+    ) IS NOT TRUE
 ORDER BY
     c.expires_at > statement_timestamp() DESC,  -- when: with_stale
     c.user_id DESC
 LIMIT 1;
+
+-- name: look_many(user_id, keys)
+-- The fresh entries of many keys as `look` shows them: of one key the user's own and the shared one,
+-- whichever there are. Nothing is sorted, since the values would be.
+-- plan: index audio_chunk_cache_pkey
+-- plan_cache_mode: force_generic_plan
+SELECT
+    c.key,
+    extract(EPOCH FROM c.expires_at - statement_timestamp())::double precision AS remaining,
+    (c.user_id = '00000000-0000-0000-0000-000000000000'::uuid) AS shared,
+    c.audio,
+    c.duration_ms
+FROM clonedb.audio_chunk_cache AS c
+WHERE c.user_id = ANY(ARRAY[:user_id::uuid, '00000000-0000-0000-0000-000000000000'::uuid])
+    AND c.key = ANY(:keys::bytea[])
+    AND c.expires_at > statement_timestamp()
+    AND EXISTS (
+        SELECT
+        FROM clonedb.cache_changes AS ch
+        WHERE ch.user_id = c.user_id
+            AND ch.xid >= pg_snapshot_xmin(c.snapshot)
+            AND NOT pg_visible_in_snapshot(ch.xid, c.snapshot)
+            AND 'audio_chunk' = ANY(ch.caches)
+    ) IS NOT TRUE;
 
 -- name: purge_expired(user_id, limit, since)^
 -- Drops one batch of expired entries, the longest expired first, and says when the last has expired.
@@ -286,14 +313,14 @@ WHERE NOT EXISTS (
         AND known.format = :format::text
         AND known.duration_ms = :duration_ms::integer
         AND known.sample_rate = :sample_rate::integer
-        AND NOT EXISTS (
+        AND EXISTS (
             SELECT
             FROM clonedb.cache_changes AS ch
             WHERE ch.user_id = known.user_id
                 AND ch.xid >= pg_snapshot_xmin(known.snapshot)
                 AND NOT pg_visible_in_snapshot(ch.xid, known.snapshot)
                 AND 'audio_chunk' = ANY(ch.caches)
-        )
+        ) IS NOT TRUE
 )
 ON CONFLICT (user_id, key) DO UPDATE SET
     audio = excluded.audio,

@@ -2,6 +2,9 @@
 --
 -- `user_id` is the user's in their own scope, and the nil UUID, whose rows are shared, in that of
 -- the login. What drops many entries works across users without it, for the worker login.
+--
+-- A change has made an entry old, or not: IS NOT TRUE keeps that a question for each entry. As a join
+-- (NOT EXISTS) it may not look for the transaction in the index, since the snapshot is the row's.
 
 -- name: delete(user_id, key)$
 -- Drops one entry, fresh or expired.
@@ -54,14 +57,14 @@ WHERE (
             WHERE u.id = :user_id::uuid
         )
     )
-    AND NOT EXISTS (
+    AND EXISTS (
         SELECT
         FROM clonedb.cache_changes AS ch
         WHERE ch.user_id = released.user_id
             AND ch.xid >= pg_snapshot_xmin(released.snapshot)
             AND NOT pg_visible_in_snapshot(ch.xid, released.snapshot)
             AND 'embedding' = ANY(ch.caches)
-    )
+    ) IS NOT TRUE
 ON CONFLICT (user_id, key) DO UPDATE SET
     embedding = excluded.embedding,
     model = excluded.model,
@@ -92,14 +95,14 @@ WHERE c.user_id = ANY(ARRAY[:user_id::uuid, '00000000-0000-0000-0000-00000000000
     AND c.expires_at > statement_timestamp()
     AND c.embedding IS NOT NULL
     AND c.dimensions IS NOT NULL
-    AND NOT EXISTS (
+    AND EXISTS (
         SELECT
         FROM clonedb.cache_changes AS ch
         WHERE ch.user_id = c.user_id
             AND ch.xid >= pg_snapshot_xmin(c.snapshot)
             AND NOT pg_visible_in_snapshot(ch.xid, c.snapshot)
             AND 'embedding' = ANY(ch.caches)
-    )
+    ) IS NOT TRUE
 ORDER BY c.user_id DESC
 LIMIT 1;
 
@@ -121,14 +124,14 @@ WHERE c.user_id = ANY(ARRAY[:user_id::uuid, '00000000-0000-0000-0000-00000000000
     AND c.expires_at > statement_timestamp()
     AND c.embedding IS NOT NULL
     AND c.dimensions IS NOT NULL
-    AND NOT EXISTS (
+    AND EXISTS (
         SELECT
         FROM clonedb.cache_changes AS ch
         WHERE ch.user_id = c.user_id
             AND ch.xid >= pg_snapshot_xmin(c.snapshot)
             AND NOT pg_visible_in_snapshot(ch.xid, c.snapshot)
             AND 'embedding' = ANY(ch.caches)
-    )
+    ) IS NOT TRUE
 ORDER BY
     c.key ASC,
     c.user_id DESC;
@@ -144,14 +147,14 @@ SELECT
 FROM clonedb.embedding_cache AS c
 WHERE c.user_id = :user_id::uuid
     AND c.expires_at > statement_timestamp()
-    AND NOT EXISTS (
+    AND EXISTS (
         SELECT
         FROM clonedb.cache_changes AS ch
         WHERE ch.user_id = c.user_id
             AND ch.xid >= pg_snapshot_xmin(c.snapshot)
             AND NOT pg_visible_in_snapshot(ch.xid, c.snapshot)
             AND 'embedding' = ANY(ch.caches)
-    )
+    ) IS NOT TRUE
 ORDER BY
     c.hit_count DESC,
     c.updated_at DESC,
@@ -193,18 +196,41 @@ WHERE c.user_id = ANY(ARRAY[:user_id::uuid, '00000000-0000-0000-0000-00000000000
     AND c.key = :key::bytea
     AND c.expires_at > statement_timestamp()  -- unless: with_stale
     AND c.expires_at > statement_timestamp() - :stale::interval  -- when: with_stale
-    AND NOT EXISTS (
+    AND EXISTS (
         SELECT
         FROM clonedb.cache_changes AS ch
         WHERE ch.user_id = c.user_id
             AND ch.xid >= pg_snapshot_xmin(c.snapshot)
             AND NOT pg_visible_in_snapshot(ch.xid, c.snapshot)
             AND 'embedding' = ANY(ch.caches)
-    )
+    ) IS NOT TRUE
 ORDER BY
     c.expires_at > statement_timestamp() DESC,  -- when: with_stale
     c.user_id DESC
 LIMIT 1;
+
+-- name: look_many(user_id, keys)
+-- The fresh entries of many keys as `look` shows them: of one key the user's own and the shared one,
+-- whichever there are. Nothing is sorted, since the values would be.
+-- plan: index embedding_cache_pkey
+-- plan_cache_mode: force_generic_plan
+SELECT
+    c.key,
+    extract(EPOCH FROM c.expires_at - statement_timestamp())::double precision AS remaining,
+    (c.user_id = '00000000-0000-0000-0000-000000000000'::uuid) AS shared,
+    c.embedding
+FROM clonedb.embedding_cache AS c
+WHERE c.user_id = ANY(ARRAY[:user_id::uuid, '00000000-0000-0000-0000-000000000000'::uuid])
+    AND c.key = ANY(:keys::bytea[])
+    AND c.expires_at > statement_timestamp()
+    AND EXISTS (
+        SELECT
+        FROM clonedb.cache_changes AS ch
+        WHERE ch.user_id = c.user_id
+            AND ch.xid >= pg_snapshot_xmin(c.snapshot)
+            AND NOT pg_visible_in_snapshot(ch.xid, c.snapshot)
+            AND 'embedding' = ANY(ch.caches)
+    ) IS NOT TRUE;
 
 -- name: purge_expired(user_id, limit, since)^
 -- Drops one batch of expired entries, the longest expired first, and says when the last has expired.
@@ -272,14 +298,14 @@ WHERE NOT EXISTS (
         AND known.embedding = :embedding::bytea
         AND known.model = :model::text
         AND known.dimensions = :dimensions::integer
-        AND NOT EXISTS (
+        AND EXISTS (
             SELECT
             FROM clonedb.cache_changes AS ch
             WHERE ch.user_id = known.user_id
                 AND ch.xid >= pg_snapshot_xmin(known.snapshot)
                 AND NOT pg_visible_in_snapshot(ch.xid, known.snapshot)
                 AND 'embedding' = ANY(ch.caches)
-        )
+        ) IS NOT TRUE
 )
 ON CONFLICT (user_id, key) DO UPDATE SET
     embedding = excluded.embedding,
@@ -290,6 +316,67 @@ ON CONFLICT (user_id, key) DO UPDATE SET
     expires_at = excluded.expires_at,
     updated_at = statement_timestamp()
 RETURNING true;
+
+-- name: put_each(user_id, keys, embeddings, models, seconds)
+-- Stores or renews many entries without tags as `put` does, and returns the keys of those it wrote.
+-- One order of locks for everybody: two batches with the same keys cannot deadlock.
+-- plan_cache_mode: force_generic_plan
+WITH revoked AS (
+    DELETE FROM clonedb.cache_fill_leases AS lease
+    WHERE lease.user_id = :user_id::uuid
+        AND lease.cache = 'embedding'
+        AND lease.key = ANY(:keys::bytea[])
+    RETURNING lease.key
+)
+INSERT INTO clonedb.embedding_cache AS c (
+    user_id,
+    key,
+    embedding,
+    model,
+    dimensions,
+    expires_at
+)
+SELECT
+    :user_id::uuid,
+    given.key,
+    given.embedding,
+    given.model,
+    octet_length(given.embedding) / 4,
+    statement_timestamp() + make_interval(secs => given.seconds)
+FROM unnest(
+    :keys::bytea[],
+    :embeddings::bytea[],
+    :models::text[],
+    :seconds::double precision[]
+) AS given (key, embedding, model, seconds)
+WHERE EXISTS (
+    SELECT
+    FROM clonedb.embedding_cache AS known
+    WHERE known.user_id = :user_id::uuid
+        AND known.key = given.key
+        AND known.expires_at > statement_timestamp() + make_interval(secs => given.seconds / 2)
+        AND known.tags = '{}'
+        AND known.embedding = given.embedding
+        AND known.model = given.model
+        AND EXISTS (
+            SELECT
+            FROM clonedb.cache_changes AS ch
+            WHERE ch.user_id = known.user_id
+                AND ch.xid >= pg_snapshot_xmin(known.snapshot)
+                AND NOT pg_visible_in_snapshot(ch.xid, known.snapshot)
+                AND 'embedding' = ANY(ch.caches)
+        ) IS NOT TRUE
+) IS NOT TRUE
+ORDER BY given.key
+ON CONFLICT (user_id, key) DO UPDATE SET
+    embedding = excluded.embedding,
+    model = excluded.model,
+    dimensions = excluded.dimensions,
+    snapshot = excluded.snapshot,
+    tags = excluded.tags,
+    expires_at = excluded.expires_at,
+    updated_at = statement_timestamp()
+RETURNING c.key;
 
 -- name: put_many(user_id, keys, embeddings, model, tags, ttl)!
 -- Stores or renews the vectors of one model, those alone that `put` would write.
@@ -328,14 +415,14 @@ WHERE NOT EXISTS (
         AND known.tags = :tags::text[]
         AND known.embedding = given.embedding
         AND known.model = :model::text
-        AND NOT EXISTS (
+        AND EXISTS (
             SELECT
             FROM clonedb.cache_changes AS ch
             WHERE ch.user_id = known.user_id
                 AND ch.xid >= pg_snapshot_xmin(known.snapshot)
                 AND NOT pg_visible_in_snapshot(ch.xid, known.snapshot)
                 AND 'embedding' = ANY(ch.caches)
-        )
+        ) IS NOT TRUE
 )
 ORDER BY given.key
 ON CONFLICT (user_id, key) DO UPDATE SET

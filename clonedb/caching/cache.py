@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
 from time import monotonic
 from typing import Any, Final, Generic, TypeVar
@@ -18,7 +19,7 @@ from clonedb.caching.keys import CacheKey
 from clonedb.caching.memory import Place, Remembered, Tally
 from clonedb.caching.owner import Owner
 from clonedb.caching.state import CacheState
-from clonedb.caching.table import Found
+from clonedb.caching.table import Found, Put
 from clonedb.errors import InvalidInput
 from clonedb.ids import check_id
 from clonedb.repositories.cache_table import (
@@ -92,7 +93,11 @@ class Cache(Generic[K, V]):
         columns = state.kind.columns(key, value)
         drops = state.memory.drops(self._owner.buckets)
         asked = state.clock()
-        stored = await state.table.put(self._owner.scope, digest, columns, lives, check_tags(tags))
+        labels = check_tags(tags)
+        if state.puts is None or labels:
+            stored = await state.table.put(self._owner.scope, digest, columns, lives, labels)
+        else:
+            stored = await state.puts.call(self._owner, digest, Put(columns, lives))
         if stored is not None:
             if stored:
                 state.count_stored()
@@ -107,6 +112,24 @@ class Cache(Generic[K, V]):
                 drops=drops,
             )
         return bool(stored)
+
+    async def get_many(self, keys: Iterable[K]) -> list[V | None]:
+        """`get` of many keys at once, in few statements; the values in the order of the keys."""
+        return await asyncio.gather(*map(self.get, keys))
+
+    async def put_many(
+        self, values: Mapping[K, V], *, ttl: timedelta | None = None, tags: Iterable[str] = ()
+    ) -> int:
+        """`put` of many values at once; returns how many were stored.
+
+        Of embeddings without tags in few statements. Not all or none: what a cache lacks is made.
+        """
+        labels = check_tags(tags)
+        return sum(
+            await asyncio.gather(
+                *(self.put(key, value, ttl=ttl, tags=labels) for key, value in values.items())
+            )
+        )
 
     async def get_or_compute(
         self,
@@ -264,16 +287,20 @@ class Cache(Generic[K, V]):
         state = self._state
         digest = self._digest(key)
         place = (self._name, key)
-        warmed = state.memory.move((self._name, digest), place)
-        if warmed is None and state.kind.is_the_same_for_all:
-            warmed = state.memory.peek(("", digest))
-        if warmed is not None and state.is_usable(warmed):
-            state.counters.memory_hits += 1
-            state.count_hit(warmed)
-            return warmed
+        if state.memory.lie_at_digests:
+            warmed = state.memory.move((self._name, digest), place)
+            if warmed is None and state.kind.is_the_same_for_all:
+                warmed = state.memory.peek(("", digest))
+            if warmed is not None and state.is_usable(warmed):
+                state.counters.memory_hits += 1
+                state.count_hit(warmed)
+                return warmed
         drops = state.memory.drops(self._owner.buckets)
         asked = state.clock()
-        found = await state.table.look(self._owner.scope, digest, stale_for)
+        if stale_for:
+            found = await state.table.look(self._owner.scope, digest, stale_for)
+        else:
+            found = await state.reads.call(self._owner, digest, None)
         if found is None:
             return None
         if found.remaining > 0:

@@ -13,6 +13,7 @@ from uuid import UUID
 from msgspec import Meta
 
 from clonedb import queries
+from clonedb.caching.background import Background
 from clonedb.caching.cache import Cache
 from clonedb.caching.figures import CacheFigures
 from clonedb.caching.guard import Guard
@@ -21,7 +22,7 @@ from clonedb.caching.keys import AudioChunkKey, EmbeddingKey, LlmResponseKey, Ve
 from clonedb.caching.kinds import KINDS, Kind
 from clonedb.caching.owner import Owner
 from clonedb.caching.policy import CachePolicy
-from clonedb.caching.state import Background, CacheState
+from clonedb.caching.state import CacheState
 from clonedb.caching.values import AudioChunk, Embedding, LlmResponse, VectorSearch
 from clonedb.database import Database
 from clonedb.errors import DatabaseClosed, InvalidInput

@@ -10,7 +10,6 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, TypeVar
-from uuid import UUID
 
 import msgspec
 
@@ -57,25 +56,25 @@ class HitRecorder:
     async def record(self) -> None:
         """Add the hits to their entries, and the figures to the hour; never raises."""
         for state in self._states.values():
-            users: dict[UUID | None, dict[bytes, int]] = defaultdict(dict)
-            for (user_id, digest), hits in state.take_hits().items():
-                users[user_id][digest] = hits
+            users: dict[str, dict[bytes, int]] = defaultdict(dict)
+            for (owner, digest), hits in state.take_hits().items():
+                users[owner][digest] = hits
             batches = [
-                (user_id, dict(some))
-                for user_id, hits in users.items()
+                (owner, dict(some))
+                for owner, hits in users.items()
                 for some in _slices(list(hits.items()), MAXIMUM_KEYS)
             ]
             for some_batches in _slices(batches, _AT_ONCE):
                 await asyncio.gather(
                     *(
-                        state.table.record_hits(self._scope_of(user_id), hits)
-                        for user_id, hits in some_batches
+                        state.table.record_hits(self._scope_of(owner), hits)
+                        for owner, hits in some_batches
                     )
                 )
         await self._record_figures()
 
-    def _scope_of(self, user_id: UUID | None) -> Scope:
-        return self._database if user_id is None else self._database.as_user(user_id)
+    def _scope_of(self, owner: str) -> Scope:
+        return self._database.as_user(owner) if owner else self._database
 
     async def _record_figures(self) -> None:
         present = {name: msgspec.structs.asdict(s.counters) for name, s in self._states.items()}

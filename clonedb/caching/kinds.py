@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
 from clonedb import queries
+from clonedb.adapters import ByteStrings
 from clonedb.caching.keys import (
     AudioChunkKey,
     CacheKey,
@@ -45,6 +46,8 @@ class Kind(msgspec.Struct, Generic[K, V], frozen=True):
     value: Callable[..., V]
     weight: Callable[[V], int]
     is_the_same_for_all: bool = False
+    # The arrays by which its query `put_each` takes the columns of several values; empty for none.
+    put_each: Mapping[str, tuple[str, type[list[Any]]]] = {}
 
     @property
     def table(self) -> str:
@@ -119,6 +122,8 @@ EMBEDDING: Final = Kind(
     value=Embedding,
     weight=lambda value: len(value.packed),
     is_the_same_for_all=True,
+    # What is cached by the hundred, when documents are taken in.
+    put_each={"embedding": ("embeddings", ByteStrings), "model": ("models", list)},
 )
 VECTOR_SEARCH: Final = Kind(
     name="vector_search",

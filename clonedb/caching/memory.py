@@ -27,13 +27,14 @@ def bucket_of(user_id: UUID) -> str:
 class Tally:
     """The hits of an entry since they were last recorded in the database.
 
-    It is kept until they are, also where the entry has made room. Shared entries are nobody's.
+    It is kept until they are, also where the entry has made room. `owner` is the user's id as text,
+    and empty where the entry is shared.
     """
 
-    __slots__ = ("digest", "hits", "user_id")
+    __slots__ = ("digest", "hits", "owner")
 
-    def __init__(self, user_id: UUID | None, digest: bytes) -> None:
-        self.user_id = user_id
+    def __init__(self, owner: str, digest: bytes) -> None:
+        self.owner = owner
         self.digest = digest
         self.hits = 0
 
@@ -49,7 +50,6 @@ class Remembered:
     def __init__(
         self,
         value: Any,
-        *,
         tally: Tally,
         asked: float,
         fresh_until: float,
@@ -81,6 +81,11 @@ class Memory:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    @property
+    def lie_at_digests(self) -> bool:
+        """Whether any were warmed, and are to be looked for by their digests."""
+        return self._entries.lie_at_digests
 
     @property
     def is_open(self) -> bool:
@@ -134,8 +139,6 @@ class Memory:
 
     def move(self, digest: Place, place: Place) -> Remembered | None:
         """The entry that lies at a digest, from now on at its key; None for none."""
-        if not self._entries.lie_at_digests:
-            return None
         entry: Remembered | None = self._entries.pop(digest, None)
         if entry is not None:
             self._entries[place] = entry
@@ -143,8 +146,6 @@ class Memory:
 
     def peek(self, digest: Place) -> Remembered | None:
         """The entry that lies at a digest; None for none."""
-        if not self._entries.lie_at_digests:
-            return None
         entry: Remembered | None = self._entries.get(digest)
         return entry
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, Final, Generic, TypeVar
-from uuid import UUID
+from typing import Final, Generic, TypeVar
 
 import msgspec
 from msgspec.structs import astuple
 
+from clonedb.caching.background import Background
 from clonedb.caching.figures import CacheFigures, Counters
 from clonedb.caching.flights import Flight
+from clonedb.caching.gathering import gathered_puts, gathered_reads
 from clonedb.caching.guard import Guard
 from clonedb.caching.keys import CacheKey
 from clonedb.caching.kinds import Kind
@@ -36,38 +36,7 @@ STORED_BETWEEN: Final = 100
 # What is beyond is not counted.
 _COUNTED_AT_MOST: Final = 50_000
 
-Hits = dict[tuple[UUID | None, bytes], int]  # by user (None: shared) and digest
-
-
-class Background:
-    """Work that nobody waits for, and whose failure is nobody's."""
-
-    __slots__ = ("_tasks",)
-
-    def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[Any]] = set()
-
-    def start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        task = asyncio.get_running_loop().create_task(work)
-        self.watch(task)
-        return task
-
-    def watch(self, task: asyncio.Task[Any]) -> None:
-        """Let `cancel` end a task too, and its failure be seen."""
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    async def cancel(self) -> None:
-        """End it all; returns when it has ended."""
-        tasks = tuple(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # seen
+Hits = dict[tuple[str, bytes], int]  # by user, as text (empty: shared), and digest
 
 
 class CacheState(Generic[K, V]):
@@ -89,6 +58,8 @@ class CacheState(Generic[K, V]):
         "memory",
         "notifications",
         "policy",
+        "puts",
+        "reads",
         "refreshing",
         "table",
     )
@@ -110,6 +81,8 @@ class CacheState(Generic[K, V]):
         self.background = background
         self.counters = Counters()
         self.table = Table(kind, guard, self.counters)
+        self.reads = gathered_reads(self.table, background)
+        self.puts = gathered_puts(self.table, background) if kind.put_each else None
         self._memory_seconds = policy.memory_ttl.total_seconds()
         self._refresh_ahead = policy.refresh_ahead
         self.memory = Memory(entries=policy.memory_entries, bytes=policy.memory_bytes)
@@ -173,9 +146,12 @@ class CacheState(Generic[K, V]):
         return hits
 
     def _add(self, tally: Tally, hits: int) -> None:
-        place = (tally.user_id, tally.digest)
-        if place in self._hits or len(self._hits) < _COUNTED_AT_MOST:
-            self._hits[place] = self._hits.get(place, 0) + hits
+        place = (tally.owner, tally.digest)
+        known = self._hits.get(place)
+        if known is not None:
+            self._hits[place] = known + hits
+        elif len(self._hits) < _COUNTED_AT_MOST:
+            self._hits[place] = hits
 
     def remember(
         self,
@@ -193,11 +169,11 @@ class CacheState(Generic[K, V]):
         expires_at = asked + remaining
         entry = Remembered(
             value,
-            tally=Tally(None if shared else owner.user_id, digest),
-            asked=asked,
-            fresh_until=min(expires_at, asked + self._memory_seconds),
-            refresh_at=expires_at - self._refresh_ahead * ttl.total_seconds(),
-            buckets=owner.buckets,
+            Tally("" if shared else owner.name, digest),
+            asked,
+            asked + min(remaining, self._memory_seconds),
+            expires_at - self._refresh_ahead * ttl.total_seconds(),
+            owner.buckets,
         )
         if remaining > 0 and self.memory.is_open:
             entry.weight += _size(place[1])

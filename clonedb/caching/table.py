@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from clonedb import queries
+from clonedb.adapters import ByteStrings
 from clonedb.caching.figures import Counters
 from clonedb.caching.guard import Guard
 from clonedb.caching.keys import CacheKey
@@ -35,6 +36,13 @@ class Found(NamedTuple):
     shared: bool
 
 
+class Put(NamedTuple):
+    """What is to be stored of a value, and for how long."""
+
+    columns: dict[str, Any]
+    ttl: timedelta
+
+
 class Table(Generic[K, V]):
     """One cache's table; a call that the database fails returns None and is counted."""
 
@@ -49,7 +57,9 @@ class Table(Generic[K, V]):
     def _failed(self) -> None:
         self._counters.failures += 1
 
-    async def look(self, scope: Scope, digest: bytes, stale_for: timedelta) -> Found | None:
+    async def look(
+        self, scope: Scope, digest: bytes, stale_for: timedelta | None = None
+    ) -> Found | None:
         """The entry of a key, also one that expired no longer ago than that."""
         stale = {"with_stale": True, "stale": stale_for} if stale_for else _FRESH
         rows = await self._guard.attempt(
@@ -61,6 +71,19 @@ class Table(Generic[K, V]):
             return None
         remaining, shared, *columns = rows[0]
         return Found(self._value(columns), remaining, shared)
+
+    async def look_many(self, scope: Scope, digests: Iterable[bytes]) -> dict[bytes, Found]:
+        """The fresh entries of many keys, by their digests: one's own before the shared one."""
+        rows = await self._guard.attempt(
+            lambda: scope.rows(self._queries.look_many, **_owner(scope), keys=ByteStrings(digests)),
+            self._failed,
+            "look",
+        )
+        found: dict[bytes, Found] = {}
+        for digest, remaining, shared, *columns in rows or ():
+            if not shared or digest not in found:
+                found[digest] = Found(self._value(columns), remaining, shared)
+        return found
 
     async def hottest(self, scope: Scope, limit: int) -> list[tuple[bytes, Found]]:
         """The entries that were used most, with their digests."""
@@ -86,6 +109,28 @@ class Table(Generic[K, V]):
             "put",
         )
         return None if rows is None else bool(rows)
+
+    async def put_each(self, scope: Scope, puts: dict[bytes, Put]) -> dict[bytes, bool]:
+        """`put` of several values without tags, all or none; empty where the database failed."""
+        columns: dict[str, list[Any]] = {
+            plural: kind(put.columns[name] for put in puts.values())
+            for name, (plural, kind) in self._kind.put_each.items()
+        }
+        rows = await self._guard.attempt(
+            lambda: scope.rows(
+                self._queries.put_each,
+                **_owner(scope),
+                keys=ByteStrings(puts),
+                **columns,
+                seconds=[put.ttl.total_seconds() for put in puts.values()],
+            ),
+            self._failed,
+            "put",
+        )
+        if rows is None:
+            return {}
+        stored = {digest for (digest,) in rows}
+        return {digest: digest in stored for digest in puts}
 
     async def fill(
         self,
@@ -138,7 +183,7 @@ class Table(Generic[K, V]):
             lambda: scope.count(
                 self._queries.record_hits,
                 **_owner(scope),
-                keys=list(hits),
+                keys=ByteStrings(hits),
                 hits=list(hits.values()),
             ),
             self._failed,

@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
+from clonedb.adapters import ByteStrings
 from clonedb.errors import InvalidInput
 from clonedb.ids import check_id
 from clonedb.validation import Label, convert
@@ -165,8 +166,8 @@ def check_key(key: bytes) -> bytes:
     return key
 
 
-def check_keys(keys: Iterable[bytes]) -> list[bytes]:
-    checked = [check_key(key) for key in keys]
+def check_keys(keys: Iterable[bytes]) -> ByteStrings:
+    checked = ByteStrings(check_key(key) for key in keys)
     if len(checked) > MAXIMUM_KEYS:
         raise InvalidInput(f"keys: {len(checked):,} at once; at most {MAXIMUM_KEYS:,} are taken")
     return checked

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Final
 
 from clonedb import queries
+from clonedb.adapters import ByteStrings
 from clonedb.repositories.cache_table import (
     CachedEntry,
     CacheTable,
@@ -87,7 +88,7 @@ class EmbeddingCache(CacheTable[CachedEmbedding]):
             queries.embedding_cache.put_many,
             **self._owner(),
             keys=check_keys(embeddings),
-            embeddings=[pack_vector(vector) for vector in embeddings.values()],
+            embeddings=ByteStrings(map(pack_vector, embeddings.values())),
             model=convert(model, Label, "model"),
             tags=check_tags(tags),
             ttl=check_ttl(ttl),

@@ -21,6 +21,7 @@ from tests.benchmarks.server import running_server
 from tests.benchmarks.site import Site
 from tests.benchmarks.workloads import (
     bulk,
+    cached_of_one,
     cached_values,
     growth,
     limits,
@@ -43,6 +44,7 @@ _WORKLOADS = {
     "streaming": streaming,
     "growth": growth,
     "cached_values": cached_values,
+    "cached_of_one": cached_of_one,
     "memory_hits": memory_hits,
     "limits": limits,
     "purge": purge,

@@ -177,6 +177,26 @@ def add_expired_answers(connection: Connection, users: list[UUID], count: int) -
     )
 
 
+def add_limited_calls(
+    connection: Connection, users: list[UUID], endpoint: str, minutes: int
+) -> None:
+    """A bucket of each user that is not full, and a call in each of the minutes from now on."""
+    given = {"users": users, "endpoint": endpoint, "minutes": minutes}
+    connection.execute(
+        "INSERT INTO clonedb.rate_limit_buckets (user_id, scope, subject, endpoint, tokens) "
+        "SELECT unnest(%(users)s::uuid[]), 'user', '', %(endpoint)s, 1000",
+        given,
+    )
+    connection.execute(
+        "INSERT INTO clonedb.rate_limits (user_id, endpoint, window_start, request_count) "
+        "SELECT u.id, %(endpoint)s, "
+        "date_trunc('minute', now(), 'UTC') + n * interval '1 minute', 1 "
+        "FROM unnest(%(users)s::uuid[]) AS u (id) "
+        "CROSS JOIN generate_series(0, %(minutes)s::integer - 1) AS n",
+        given,
+    )
+
+
 def sample_turns(connection: Connection, count: int) -> list[tuple[UUID, UUID, UUID]]:
     """Some turns, from everywhere in the table."""
     return connection.execute(

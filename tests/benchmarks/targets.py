@@ -8,6 +8,7 @@ import msgspec
 
 from tests.benchmarks.run import Ratio, Run, Series
 from tests.benchmarks.workloads import (
+    cached_of_one,
     cached_values,
     growth,
     limits,
@@ -91,7 +92,7 @@ _RECORD: Final = "record_turn, fsync on"
 _COPY: Final = "psycopg, COPY of encoded data"
 _BULK: Final = "10,000 rows"
 _WHOLE: Final = "the whole turn"
-_EMBEDDING: Final = "cached embedding, 16 callers"
+_EMBEDDING: Final = "cached embedding"
 _PURGE: Final = "purge of expired entries"
 
 _RATIOS: Final = [
@@ -179,14 +180,19 @@ _RATIOS: Final = [
         )
     ),
     *(
-        _ratio(work, f"≥ {times} × {theirs}", contest, 16, cached_values.FRONT, theirs, times)
+        _ratio(
+            f"{work}, 16 callers of {whose}",
+            f"≥ {times} × {theirs}",
+            *(f"{contest}{suffix}", 16, cached_values.FRONT, theirs, times),
+        )
+        for suffix, whose in (("", "as many users"), (cached_of_one.SUFFIX, "one user"))
         for work, contest, theirs, times in (
             (_EMBEDDING, "embedding_get", cached_values.REDIS, 2.2),
             (_EMBEDDING, "embedding_get", cached_values.GLIDE, 1.5),
-            ("cached answer with its hit, 16 callers", "answer_get", cached_values.ONE_TRIP, 3.5),
-            ("cached embedding put again, 16 callers", "embedding_put", cached_values.REDIS, 2),
+            ("cached answer with its hit", "answer_get", cached_values.ONE_TRIP, 3.5),
+            ("cached embedding put again", "embedding_put", cached_values.REDIS, 2),
             (
-                "cached embedding put anew, 16 callers",
+                "cached embedding put anew",
                 "embedding_overwrite",
                 cached_values.REDIS,
                 1.1,

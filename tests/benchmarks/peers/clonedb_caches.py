@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, ClassVar, Final
@@ -25,6 +26,11 @@ _NO_MEMORY: Final = CachePolicy(memory_entries=0)
 _MEMORY: Final = CachePolicy(memory_ttl=timedelta(hours=1))
 
 
+def _first_number() -> int:
+    """Of other values each time: not those that are there, nor what another process has put."""
+    return random.SystemRandom().randrange(10_000, 1_000_000)
+
+
 class _OnTable(Contestant):
     """The repository, by digests."""
 
@@ -33,8 +39,7 @@ class _OnTable(Contestant):
         self._entries = itertools.cycle(
             [(each, each.embedding_key().digest()) for each in entries_of(self.ground)]
         )
-        # Not where the values begin that are there.
-        self._numbers = itertools.count(100_000)
+        self._numbers = itertools.count(_first_number())
 
     async def close(self) -> None:
         await self.db.close()
@@ -84,8 +89,7 @@ class _OnFront(Contestant):
                 for each in entries_of(self.ground)
             ]
         )
-        # Nor where the contestant of the table does.
-        self._numbers = itertools.count(500_000)
+        self._numbers = itertools.count(_first_number())
 
     async def close(self) -> None:
         await self.caches.close()

@@ -1,4 +1,7 @@
-"""Reading and storing what is cached, in the table: nothing is found in a process's memory."""
+"""Reading and storing what is cached, in the table: nothing is found in a process's memory.
+
+Callers are 16 conversations, of as many users; `cached_of_one` has 16 callers of one user.
+"""
 
 from __future__ import annotations
 
@@ -41,23 +44,41 @@ _ANSWER = (
 
 def contests(site: Site) -> list[Contest]:
     """On the same entries."""
-    ground = seeded_ground(site, "cached")
+    ground = seeded_ground(site, "cached", site.effort.cache_users, site.effort.cache_entries)
+    return contests_on(site, ground)
+
+
+def contests_on(site: Site, ground: Ground, suffix: str = "", whose: str = "") -> list[Contest]:
+    """The four of them, by names and titles that say whose entries they are."""
     burst = Burst(callers=CALLERS, seconds=site.effort.burst)
     long = Burst(callers=CALLERS, seconds=site.effort.burst * _ANSWER_BURSTS)
     return [
-        _contest(site, ground, "embedding_get", "Cached embedding: get, 1,536 floats", _GET, burst),
-        _contest(
-            site, ground, "answer_get", "Cached answer: get, and count the hit", _ANSWER, long
-        ),
-        _contest(site, ground, "embedding_put", "Cached embedding: put what is there", _PUT, burst),
-        _contest(site, ground, "embedding_overwrite", "Cached embedding: put another", _PUT, burst),
+        Contest(
+            name=f"{work}{suffix}",
+            title=f"{title}{whose}",
+            work=work,
+            entries=[
+                Entry(library=library, variant=variant, label=label, ground=ground)
+                for library, variant, label in contestants
+            ],
+            compared=(FRONT,),
+            rounds=site.effort.rounds,
+            bursts=[each],
+            before=lambda: _vacuum(site),
+        )
+        for work, title, contestants, each in (
+            ("embedding_get", "Cached embedding: get, 1,536 floats", _GET, burst),
+            ("answer_get", "Cached answer: get, and count the hit", _ANSWER, long),
+            ("embedding_put", "Cached embedding: put what is there", _PUT, burst),
+            ("embedding_overwrite", "Cached embedding: put another", _PUT, burst),
+        )
     ]
 
 
-def seeded_ground(site: Site, group: str) -> Ground:
-    """Users with entries."""
-    users = seeding.add_users(site.base, group, site.effort.cache_users)
-    ground = site.ground(users=users, rows=site.effort.cache_entries)
+def seeded_ground(site: Site, group: str, count: int, entries: int) -> Ground:
+    """So many users with so many entries each."""
+    users = seeding.add_users(site.base, group, count)
+    ground = site.ground(users=users, rows=entries)
     seeding.add_cached_values(
         site.base,
         [
@@ -74,29 +95,6 @@ def seeded_ground(site: Site, group: str) -> Ground:
     )
     seeding.settle(site.base)
     return ground
-
-
-def _contest(
-    site: Site,
-    ground: Ground,
-    name: str,
-    title: str,
-    contestants: tuple[tuple[str, str, str], ...],
-    burst: Burst,
-) -> Contest:
-    return Contest(
-        name=name,
-        title=title,
-        work=name,
-        entries=[
-            Entry(library=library, variant=variant, label=label, ground=ground)
-            for library, variant, label in contestants
-        ],
-        compared=(FRONT,),
-        rounds=site.effort.rounds,
-        bursts=[burst],
-        before=lambda: _vacuum(site),
-    )
 
 
 def _vacuum(site: Site) -> None:

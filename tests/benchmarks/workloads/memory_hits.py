@@ -29,7 +29,7 @@ _LATENCY = (
 
 def contests(site: Site) -> list[Contest]:
     """By one caller and by many, though nobody waits in memory; then each call by itself."""
-    ground = seeded_ground(site, "remembered")
+    ground = seeded_ground(site, "remembered", site.effort.cache_users, site.effort.cache_entries)
     effort = site.effort
     return [
         Contest(

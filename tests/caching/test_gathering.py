@@ -1,0 +1,222 @@
+"""Calls for one user's entries that come together are one statement, with the same answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from channels import everything_connected
+from ground import as_superuser
+from tiers import SAMPLES, Process, Sample, a_process, execute
+
+from clonedb import Database, User
+from clonedb.caching.cache import Cache
+from clonedb.caching.gathering import MOST_READ, MOST_STORED
+from clonedb.caching.keys import EmbeddingKey
+from clonedb.caching.values import Embedding
+from clonedb.errors import InvalidInput
+from clonedb.testing import IsolatedDatabase
+
+FORGETFUL = {"memory_entries": 0, "jitter": 0}
+every_cache = pytest.mark.parametrize("sample", SAMPLES, ids=[each.name for each in SAMPLES])
+
+
+def key(number: int) -> EmbeddingKey:
+    return EmbeddingKey(f"text {number}", "small")
+
+
+def value(number: int) -> Embedding:
+    return Embedding.of([float(number), 0.5])
+
+
+@contextmanager
+def counted(cache: Cache[Any, Any]) -> Iterator[dict[str, int]]:
+    """How often each of the table's calls was made."""
+    table, calls = cache._state.table, dict.fromkeys(("look", "look_many", "put", "put_each"), 0)
+    kept = {name: getattr(type(table), name) for name in calls}
+
+    def counting(name: str) -> Any:
+        async def call(*arguments: Any) -> Any:
+            calls[name] += 1
+            return await kept[name](*arguments)
+
+        return call
+
+    for name in calls:
+        setattr(type(table), name, counting(name))
+    try:
+        yield calls
+    finally:
+        for name, method in kept.items():
+            setattr(type(table), name, method)
+
+
+@every_cache
+async def test_many_reads_of_a_user_find_what_each_would_have_found_in_two_statements(
+    migrated: IsolatedDatabase, ada: User, grace: User, sample: Sample
+) -> None:
+    async with (
+        a_process(migrated.dsn("clonedb_worker"), policy=FORGETFUL) as backstage,
+        a_process(migrated.dsn("clonedb_app"), policy=FORGETFUL) as process,
+    ):
+        own, shared = sample.of(process.caches.of(ada.id)), sample.of(backstage.caches.shared)
+        await own.put_many({sample.key(number): sample.value(number) for number in (1, 2)})
+        # Of the second there are both: the user's own goes before the shared one.
+        await shared.put(sample.key(2), sample.value(20))
+        await shared.put(sample.key(3), sample.value(3))
+        await sample.of(process.caches.of(grace.id)).put(sample.key(4), sample.value(4))
+        with counted(own) as calls:
+            found = await own.get_many([sample.key(number) for number in (1, 2, 3, 4, 2, 1)])
+        wanted = {number: sample.value(number) for number in (1, 2, 3)}
+        assert found == [wanted.get(number) for number in (1, 2, 3, 4, 2, 1)]
+        assert calls == {"look": 1, "look_many": 1, "put": 0, "put_each": 0}
+        assert own.statistics().database_hits == 5
+        assert own.statistics().misses == 1
+
+
+async def test_users_who_come_together_do_not_share_a_statement(
+    here: Process, ada: User, grace: User
+) -> None:
+    cache, hers = (here.caches.of(each.id).embedding for each in (ada, grace))
+    await cache.put(key(1), value(1))
+    here.caches._states["embedding"].memory.drop()
+    with counted(cache) as calls:
+        found = await asyncio.gather(*(each.get(key(1)) for each in (cache, hers, cache, hers)))
+    assert found == [value(1), None, value(1), None]
+    assert calls["look"] == calls["look_many"] == 2
+
+
+async def test_one_caller_alone_is_never_kept_for_others(here: Process, ada: User) -> None:
+    cache = here.caches.of(ada.id).embedding
+    with counted(cache) as calls:
+        for number in range(3):
+            assert await cache.get(key(number)) is None
+            assert await cache.put(key(number), value(number))
+    assert calls == {"look": 3, "look_many": 0, "put": 3, "put_each": 0}
+
+
+async def test_many_puts_store_and_renew_what_each_would_have(
+    migrated: IsolatedDatabase, ada: User
+) -> None:
+    async with a_process(migrated.dsn("clonedb_app"), policy=FORGETFUL) as process:
+        cache = process.caches.of(ada.id).embedding
+        numbers = range(MOST_STORED + MOST_READ)
+        with counted(cache) as calls:
+            assert await cache.put_many({key(n): value(n) for n in numbers}) == len(numbers)
+            assert calls["put"] == 1
+            assert calls["put_each"] == 1 + (len(numbers) - 2) // MOST_STORED
+            # The same again is not written; another value of a known key is.
+            assert await cache.put_many({key(n): value(n or 500) for n in numbers}) == 1
+        assert await cache.get_many([key(n) for n in numbers]) == [value(n or 500) for n in numbers]
+        with as_superuser(migrated) as connection:
+            (least, most) = connection.execute(
+                "SELECT extract(EPOCH FROM min(expires_at) - now()), "
+                "extract(EPOCH FROM max(expires_at) - now()) FROM clonedb.embedding_cache"
+            ).fetchone() or (0, 0)
+        assert 3_500 < least <= most <= 3_600
+
+
+async def test_of_two_puts_of_a_key_at_once_the_later_one_stays(here: Process, ada: User) -> None:
+    cache = here.caches.of(ada.id).embedding
+    await everything_connected(here.database)  # before, calls take connections of their own
+    for turn in range(10, 200, 10):
+        await asyncio.gather(*(cache.put(key(0), value(turn + n)) for n in range(5)))
+        here.caches._states["embedding"].memory.drop()
+        assert await cache.get(key(0)) == value(turn + 4)
+
+
+async def test_a_put_with_others_takes_the_lease_of_a_fill_under_way(
+    here: Process, there: Process, ada: User, migrated: IsolatedDatabase
+) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def compute() -> Embedding:
+        begun.set()
+        await go_on.wait()
+        return value(1)
+
+    filling = asyncio.create_task(here.caches.of(ada.id).embedding.get_or_compute(key(7), compute))
+    await begun.wait()
+    cache = there.caches.of(ada.id).embedding
+    assert await cache.put_many({key(n): value(n) for n in (6, 7, 8)}) == 3
+    go_on.set()
+    await filling
+    there.caches._states["embedding"].memory.drop()
+    assert await cache.get(key(7)) == value(7)
+
+
+async def test_who_gives_up_takes_nothing_from_the_others(here: Process, ada: User) -> None:
+    cache = here.caches.of(ada.id).embedding
+    await cache.put_many({key(n): value(n) for n in range(4)})
+    here.caches._states["embedding"].memory.drop()
+    reads = [asyncio.create_task(cache.get(key(n))) for n in range(4)]
+    await asyncio.sleep(0)
+    for read in reads[::2]:
+        read.cancel()
+    assert await asyncio.gather(*reads[1::2]) == [value(1), value(3)]
+
+
+async def test_where_the_database_fails_everybody_misses(
+    here: Process, ada: User, migrated: IsolatedDatabase
+) -> None:
+    cache = here.caches.of(ada.id).embedding
+    await cache.put_many({key(n): value(n) for n in range(4)})
+    here.caches._states["embedding"].memory.drop()
+    execute(migrated, "ALTER TABLE clonedb.embedding_cache RENAME TO gone")
+    try:
+        assert await cache.get_many([key(n) for n in range(4)]) == [None] * 4
+        assert await cache.put_many({key(n): value(n) for n in range(4)}) == 0
+    finally:
+        execute(migrated, "ALTER TABLE clonedb.gone RENAME TO embedding_cache")
+    assert cache.statistics().failures > 0
+
+
+async def test_callers_are_answered_when_the_caches_close(
+    migrated: IsolatedDatabase, ada: User
+) -> None:
+    async with a_process(migrated.dsn("clonedb_app"), policy=FORGETFUL) as process:
+        cache = process.caches.of(ada.id).embedding
+        reads = [asyncio.create_task(cache.get(key(n))) for n in range(4)]
+        await asyncio.sleep(0)
+        await process.caches.close()
+        async with asyncio.timeout(5):
+            assert await asyncio.gather(*reads) == [None] * 4
+
+
+@pytest.mark.parametrize("wrong", ["text", None, b"bytes"], ids=repr)
+async def test_what_is_no_key_is_refused_among_many(here: Process, ada: User, wrong: Any) -> None:
+    cache = here.caches.of(ada.id).embedding
+    with pytest.raises(InvalidInput):
+        await cache.get_many([key(1), wrong])
+    with pytest.raises(InvalidInput):
+        await cache.put_many({key(1): value(1), wrong: value(2)})
+    with pytest.raises(InvalidInput):
+        await cache.put_many({key(1): value(1), key(2): wrong})
+    with pytest.raises(InvalidInput):
+        await cache.put_many({key(1): value(1)}, ttl=timedelta(0))
+
+
+async def test_what_was_stored_in_a_race_with_a_users_deletion_is_not_read(
+    app: Database, worker: Database, ada: User, migrated: IsolatedDatabase
+) -> None:
+    """The writer's transaction began before, so that to it the user lives."""
+    digest, scope = key(1).digest(), app.as_user(ada.id)
+    async with scope.transaction(isolation="repeatable read") as transaction:
+        assert await transaction.caches.embedding.get(digest) is None
+        await worker.users.delete(ada.id)
+        assert await transaction.caches.embedding.put(digest, embedding=[1.0], model="small")
+    with as_superuser(migrated) as connection:
+        (stored,) = connection.execute(
+            "SELECT count(*) FROM clonedb.embedding_cache WHERE user_id = %s", [ada.id]
+        ).fetchone() or (0,)
+    assert stored == 1, "else this proves nothing"
+    assert await scope.caches.embedding.get(digest) is None
+    assert await scope.caches.embedding.get_many([digest]) == {}
+    await worker.users.restore(ada.id)
+    assert await scope.caches.embedding.get(digest) is None
+    assert await scope.caches.embedding.put(digest, embedding=[1.0], model="small")
+    assert await scope.caches.embedding.get(digest) is not None
