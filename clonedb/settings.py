@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 import psycopg
@@ -12,6 +12,16 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from clonedb.errors import InvalidInput
 from clonedb.transport import is_weaker_allowed, protected
+
+_NUMBERS: Final = (
+    "port",
+    "connect_timeout",
+    "keepalives",
+    "keepalives_count",
+    "keepalives_idle",
+    "keepalives_interval",
+    "tcp_user_timeout",
+)
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 
@@ -120,9 +130,13 @@ def parse_dsn(dsn: str) -> dict[str, Any]:
     except (psycopg.Error, UnicodeError, ValueError):
         raise malformed from None
     names = f"{parameters.get('host', '')}{parameters.get('dbname', '')}"
-    ports = str(parameters.get("port", "")).replace(",", "")
-    if "://" in dsn and ("@" in names or (ports and not ports.isdecimal())):
+    if "://" in dsn and "@" in names:
         raise malformed
+    # libpq quotes what stands in the place of a number, and that may be a part of a password.
+    for name in _NUMBERS:
+        number = str(parameters.get(name) or "0").replace(",", "").strip()
+        if not number.removeprefix("-").isdecimal():
+            raise malformed
     if not parameters:
         raise malformed
     return parameters

@@ -51,8 +51,8 @@ def protected(parameters: Mapping[str, Any], *, allow_weaker: bool = False) -> d
         raise InvalidInput(
             f"the dsn leads to another host and says {name}={_known(given)}: plaintext, an older "
             "protocol or a server that need not be the right one",
-            remedy=f"leave {name} out, which is {strong}, with sslrootcert=FILE for an authority of "
-            f"your own; or set {VARIABLE}=1 where the network itself is trusted",
+            remedy=f"leave {name} out, which is {strong}, with sslrootcert=FILE for an authority "
+            f"of your own; or set {VARIABLE}=1 where the network itself is trusted",
         )
     return {**_STRONG, **{name: value for name, value in parameters.items() if value}}
 
