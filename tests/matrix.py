@@ -184,6 +184,12 @@ def make_stranger(database: IsolatedDatabase) -> None:
             connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(STRANGER)))
 
 
+def drop_stranger(database: IsolatedDatabase) -> None:
+    """Leave the server's roles as they were."""
+    with as_superuser(database) as connection:
+        connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(STRANGER)))
+
+
 def differences(database: IsolatedDatabase, only: str | None = None) -> list[str]:
     """What is otherwise than declared; `only` looks at relations and functions of that name."""
     found = list(relations(database, only))

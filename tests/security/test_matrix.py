@@ -16,6 +16,7 @@ from matrix import (
     TABLES,
     WITHOUT_POLICIES,
     differences,
+    drop_stranger,
     login_of,
     make_stranger,
     relations,
@@ -39,6 +40,7 @@ def database(server: EmbeddedServer, clonedb_template: Any) -> Iterator[Isolated
             store_person(connection, GRACE)
             share_rows(connection)
         yield copy
+        drop_stranger(copy)
 
 
 def test_every_login_may_do_what_is_declared_and_nothing_else(database: IsolatedDatabase) -> None:
