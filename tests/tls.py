@@ -145,23 +145,24 @@ class TlsServer(NamedTuple):
         certificate = self.folder / wanted["ssl_cert_file"]
         wanted["ssl_cert_file"] = str(certificate)
         wanted["ssl_key_file"] = str(certificate.with_suffix(".key"))
+        if self._found(wanted) == wanted:
+            return
         with self.through_socket("postgres") as connection:
             for name, value in wanted.items():
                 connection.execute(f"ALTER SYSTEM SET {name} = '{value}'".encode())
             connection.execute("SELECT pg_reload_conf()")
         deadline = datetime.now(UTC) + timedelta(seconds=PATIENCE_SECONDS)
-        while True:
-            # A new session has what the postmaster has.
-            with self.through_socket("postgres") as connection:
-                found = dict(
-                    connection.execute(
-                        "SELECT name, setting FROM pg_settings WHERE name = ANY(%s)",
-                        [list(wanted)],
-                    ).fetchall()
-                )
-            if found == wanted:
-                return
+        while (found := self._found(wanted)) != wanted:
             assert datetime.now(UTC) < deadline, f"{found} and not {wanted}"
+
+    def _found(self, wanted: dict[str, str]) -> dict[str, str]:
+        """The settings that the postmaster has: a new session has the same."""
+        with self.through_socket("postgres") as connection:
+            return dict(
+                connection.execute(
+                    "SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", [list(wanted)]
+                ).fetchall()
+            )
 
 
 @contextmanager

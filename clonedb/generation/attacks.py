@@ -17,8 +17,8 @@ What is not blocked is in [security.md](security.md#not-blocked) too. {blocked} 
 are not.
 
 Beside these, `test_matrix.py` tries every login on every table, month, view, sequence and function
-by every verb, `test_injection.py` SQL in every text of the public interface, and
-`test_transport.py` servers that do not prove who they are.
+by every verb, `tests/interface` SQL in every text of the public interface, and
+`tests/transport` servers that do not prove who they are.
 """
 
 

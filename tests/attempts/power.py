@@ -170,7 +170,7 @@ def extension(scene: Scene) -> bool:
             )
         ]
     return scene.allows_any(
-        *(f'CREATE EXTENSION "{name}"' for name in names),
+        *(f'CREATE EXTENSION "{name}" CASCADE' for name in names),
         "CREATE FOREIGN DATA WRAPPER there",
         "CREATE PUBLICATION mine FOR TABLE clonedb.users",
         "CREATE EVENT TRIGGER mine ON ddl_command_end EXECUTE FUNCTION clonedb.uuid_v7()",

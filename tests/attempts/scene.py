@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -102,32 +103,13 @@ class Scene(NamedTuple):
                 for table in TABLES
             ]
 
-    def columns(self, table: str, privilege: str) -> list[str]:
+    def columns(self, table: str, privilege: str) -> tuple[str, ...]:
         """The columns for which the app has a right."""
-        with as_superuser(self.database) as connection:
-            return [
-                name
-                for (name,) in connection.execute(
-                    "SELECT a.attname FROM pg_attribute AS a "
-                    "WHERE a.attrelid = ('clonedb.' || %s)::regclass AND a.attnum > 0 "
-                    "AND NOT a.attisdropped AND a.attgenerated = '' "
-                    "AND has_column_privilege('clonedb_app', a.attrelid, a.attnum, %s)",
-                    [table, privilege],
-                )
-            ]
+        return _columns(self.database, table, privilege)
 
-    def key(self, table: str) -> list[str]:
+    def key(self, table: str) -> tuple[str, ...]:
         """The columns of the primary key."""
-        with as_superuser(self.database) as connection:
-            return [
-                name
-                for (name,) in connection.execute(
-                    "SELECT a.attname FROM pg_index AS i INNER JOIN pg_attribute AS a "
-                    "ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey) "
-                    "WHERE i.indrelid = ('clonedb.' || %s)::regclass AND i.indisprimary",
-                    [table],
-                )
-            ]
+        return _key(self.database, table)
 
     def insert(
         self, connection: psycopg.Connection[Any], table: str, row: Row, tail: str = ""
@@ -149,6 +131,31 @@ class Scene(NamedTuple):
             )
             return connection.execute(statement).rowcount
         return connection.execute(statement, [Jsonb(row)]).rowcount
+
+
+@cache
+def _columns(database: IsolatedDatabase, table: str, privilege: str) -> tuple[str, ...]:
+    with as_superuser(database) as connection:
+        rows = connection.execute(
+            "SELECT a.attname FROM pg_attribute AS a "
+            "WHERE a.attrelid = ('clonedb.' || %s)::regclass AND a.attnum > 0 "
+            "AND NOT a.attisdropped AND a.attgenerated = '' "
+            "AND has_column_privilege('clonedb_app', a.attrelid, a.attnum, %s)",
+            [table, privilege],
+        ).fetchall()
+    return tuple(name for (name,) in rows)
+
+
+@cache
+def _key(database: IsolatedDatabase, table: str) -> tuple[str, ...]:
+    with as_superuser(database) as connection:
+        rows = connection.execute(
+            "SELECT a.attname FROM pg_index AS i INNER JOIN pg_attribute AS a "
+            "ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey) "
+            "WHERE i.indrelid = ('clonedb.' || %s)::regclass AND i.indisprimary",
+            [table],
+        ).fetchall()
+    return tuple(name for (name,) in rows)
 
 
 def set_scene(database: IsolatedDatabase) -> Scene:

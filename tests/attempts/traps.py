@@ -46,7 +46,7 @@ def own_view_or_rule(scene: Scene) -> bool:
         "CREATE TRIGGER mine AFTER INSERT ON clonedb.knowledge_documents "
         "FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
         "CREATE INDEX ON clonedb.knowledge_documents (lower(filename))",
-        "CREATE STATISTICS ON user_id, filename FROM clonedb.knowledge_documents",
+        "CREATE STATISTICS clonedb.mine ON user_id, filename FROM clonedb.knowledge_documents",
         "CREATE SCHEMA mine",
     )
 
