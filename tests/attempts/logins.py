@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import psycopg
-from matrix import STRANGER, TABLES, relations
+from declared_rights import TABLES
+from matrix import STRANGER, relations
 from psycopg import sql
 
 from attempts.scene import Scene

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import psycopg
+from declared_rights import TABLES
 from ground import as_superuser
-from matrix import TABLES, differences
+from matrix import differences
 
 from attempts.scene import Scene
 from clonedb.migration.lock import _KEY

@@ -237,7 +237,7 @@ class Careless:
         with psycopg.connect(self._dsn, autocommit=True) as connection:
             try:
                 return connection.execute(f"SELECT '{name}'".encode()).fetchall()
-            except psycopg.ProgrammingError as error:
+            except psycopg.Error as error:
                 raise UnexpectedDatabaseError(str(error)) from error
 
 

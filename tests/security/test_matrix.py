@@ -10,11 +10,9 @@ from typing import Any
 
 import psycopg
 import pytest
+from declared_rights import OF_A_MONTH, TABLES, WITHOUT_POLICIES
 from ground import as_superuser
 from matrix import (
-    OF_A_MONTH,
-    TABLES,
-    WITHOUT_POLICIES,
     differences,
     drop_stranger,
     login_of,
