@@ -237,7 +237,7 @@ class Careless:
         with psycopg.connect(self._dsn, autocommit=True) as connection:
             try:
                 return connection.execute(f"SELECT '{name}'".encode()).fetchall()
-            except psycopg.Error as error:
+            except (psycopg.Error, UnicodeEncodeError) as error:
                 raise UnexpectedDatabaseError(str(error)) from error
 
 
