@@ -126,15 +126,21 @@ RAW = "SELECT current_setting('clonedb.user_id', true), count(*) FROM clonedb.us
 async def left_behind_pgbouncer(scene: Scene) -> bool:
     async with _bounced(scene) as (dsn, database):
         hers = database.as_user(scene.ada)
-        # Not the cancelled one: a cancel may come before what it is to end, and the only server
-        # connection would be waited for.
+        # Not the cancelled one: a cancel may come before what it is to end, which then goes on.
         for call in (*WELL, *(call for call in BADLY if call is not _is_cancelled)):
             with suppress(ClonedbError, TimeoutError):
                 await call(hers)
-            with psycopg.connect(dsn, prepare_threshold=None) as stranger:
-                if stranger.execute(RAW).fetchall() not in NOBODY:
-                    return True
+            if await asyncio.to_thread(_ask_raw, dsn) not in NOBODY:
+                return True
         return await _follows(database, scene, WELL)
+
+
+# Both in a thread: the library may have the only server connection, and needs the loop to end.
+
+
+def _ask_raw(dsn: str) -> list[tuple[Any, ...]]:
+    with psycopg.connect(dsn, prepare_threshold=None) as stranger:
+        return stranger.execute(RAW).fetchall()
 
 
 def _set_session(scene: Scene, dsn: str) -> None:
@@ -144,7 +150,7 @@ def _set_session(scene: Scene, dsn: str) -> None:
 
 async def careless_neighbour(scene: Scene) -> bool:
     async with _bounced(scene) as (dsn, database):
-        _set_session(scene, dsn)
+        await asyncio.to_thread(_set_session, scene, dsn)
         async with database.transaction() as tx:
             inside = await ask(tx, WHO)
         return (
@@ -157,9 +163,8 @@ async def careless_neighbour(scene: Scene) -> bool:
 
 async def careless_itself(scene: Scene) -> bool:
     async with _bounced(scene) as (dsn, _):
-        _set_session(scene, dsn)
-        with psycopg.connect(dsn, prepare_threshold=None) as next_one:
-            return next_one.execute(RAW).fetchall() == [(str(scene.ada), 1)]
+        await asyncio.to_thread(_set_session, scene, dsn)
+        return await asyncio.to_thread(_ask_raw, dsn) == [(str(scene.ada), 1)]
 
 
 def plan_of_another(scene: Scene) -> bool:
