@@ -29,7 +29,7 @@ from clonedb.migration.connection import connect, explain
 from clonedb.migration.files import MigrationFile, create_pair, display, read_folder
 from clonedb.migration.ledger import Applied
 from clonedb.resources import migrations_directory, sql_directory
-from clonedb.settings import parse_dsn
+from clonedb.settings import connection_parameters
 
 _logger = logging.getLogger("clonedb.migrate")
 
@@ -209,7 +209,7 @@ def catalogue_digest(dsn: str) -> str:
 def catalogue(dsn: str) -> list[str]:
     """The lines that `catalogue_digest` covers: two databases' differences are their diff."""
     query = (sql_directory() / "setup" / "catalogue.sql").read_text(encoding="utf-8")
-    with connect(parse_dsn(dsn)) as connection:
+    with connect(connection_parameters(dsn)) as connection:
         try:
             # With an empty path every name in a definition is qualified.
             connection.execute("SELECT set_config('search_path', '', false)")
@@ -226,7 +226,7 @@ def _backend(
     attempts: int = LOCK_ATTEMPTS,
 ) -> MigrationBackend:
     return MigrationBackend(
-        parse_dsn(dsn), lock_timeout=lock_timeout, attempts=attempts, listener=report
+        connection_parameters(dsn), lock_timeout=lock_timeout, attempts=attempts, listener=report
     )
 
 

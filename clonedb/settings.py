@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 import psycopg
@@ -11,6 +11,17 @@ from msgspec import Meta
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from clonedb.errors import InvalidInput
+from clonedb.transport import is_weaker_allowed, protected
+
+_NUMBERS: Final = (
+    "port",
+    "connect_timeout",
+    "keepalives",
+    "keepalives_count",
+    "keepalives_idle",
+    "keepalives_interval",
+    "tcp_user_timeout",
+)
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 
@@ -19,7 +30,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of one Database; times are in seconds.
 
     `dsn` is a libpq connection string or URL: TCP, or a unix socket folder such as Cloud SQL's
-    `host=/cloudsql/PROJECT:REGION:INSTANCE`. It may hold a password and is never shown.
+    `host=/cloudsql/PROJECT:REGION:INSTANCE`. It may hold a password and is never shown. To another
+    host it means TLS 1.3 with sslmode=verify-full, and a dsn that asks for less is refused unless
+    `allow_weaker_tls`, or CLONEDB_ALLOW_WEAKER_TLS=1 in the environment.
     """
 
     dsn: str
@@ -47,6 +60,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     notification_staleness: Annotated[float, Meta(ge=0.05, le=3_600)] = 2.0
     # Where to LISTEN, if not at the dsn: pgbouncer in transaction mode passes no notification on.
     notification_dsn: str | None = None
+    # For a network that is itself encrypted and trusted.
+    allow_weaker_tls: bool = False
     application_name: Annotated[str, Meta(min_length=1, max_length=63)] = "clonedb"
 
     def __post_init__(self) -> None:
@@ -82,9 +97,12 @@ def make_settings(dsn: str | None = None, **options: object) -> Settings:
     unknown = options.keys() - set(Settings.__struct_fields__)
     if unknown:
         raise InvalidInput(f"unknown settings: {', '.join(sorted(unknown))}")
-    dsn = make_conninfo(**parse_dsn(dsn))
+    weaker = options.get("allow_weaker_tls") is True
+    dsn = make_conninfo(**connection_parameters(dsn, allow_weaker_tls=weaker))
     if isinstance(direct := options.get("notification_dsn"), str):
-        options["notification_dsn"] = make_conninfo(**parse_dsn(direct))
+        options["notification_dsn"] = make_conninfo(
+            **connection_parameters(direct, allow_weaker_tls=weaker)
+        )
     try:
         return msgspec.convert({"dsn": dsn, **options}, Settings)
     except msgspec.ValidationError as error:
@@ -112,12 +130,24 @@ def parse_dsn(dsn: str) -> dict[str, Any]:
     except (psycopg.Error, UnicodeError, ValueError):
         raise malformed from None
     names = f"{parameters.get('host', '')}{parameters.get('dbname', '')}"
-    ports = str(parameters.get("port", "")).replace(",", "")
-    if "://" in dsn and ("@" in names or (ports and not ports.isdecimal())):
+    if "://" in dsn and "@" in names:
         raise malformed
+    # libpq quotes what stands in the place of a number, and that may be a part of a password.
+    for name in _NUMBERS:
+        number = str(parameters.get(name) or "0").replace(",", "").strip()
+        if not number.removeprefix("-").isdecimal():
+            raise malformed
     if not parameters:
         raise malformed
     return parameters
+
+
+def connection_parameters(dsn: str, *, allow_weaker_tls: bool = False) -> dict[str, Any]:
+    """libpq's parameters for connecting to a dsn, with TLS where it leads to another host.
+
+    Raises InvalidInput for what is no dsn, and for one that asks for less, unless that is allowed.
+    """
+    return protected(parse_dsn(dsn), allow_weaker=allow_weaker_tls or is_weaker_allowed())
 
 
 def describe_dsn(dsn: str) -> str:

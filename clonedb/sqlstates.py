@@ -59,6 +59,10 @@ def translate(
         )
     if isinstance(error, PoolClosed):
         return errors.DatabaseClosed("the Database is closed", query=query, remedy="open it first")
+    if isinstance(error, UnicodeEncodeError):
+        return errors.InvalidInput(
+            "a text is not valid Unicode: it has a lone surrogate", query=query
+        )
     if not isinstance(error, psycopg.Error):
         raise error
     state = error.sqlstate

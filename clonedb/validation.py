@@ -58,6 +58,8 @@ def validated(value: S) -> S:
         checked = msgspec.convert(fields, kind)
     except msgspec.ValidationError as error:
         raise InvalidInput(f"{kind.__name__}: {error}") from None
+    except UnicodeEncodeError:
+        raise InvalidInput(f"{kind.__name__}: a text is not valid Unicode") from None
     for name in fields:
         content = getattr(checked, name)
         if type(content) not in _CHECKED_BY_TYPE:
@@ -71,6 +73,8 @@ def convert(value: object, kind: Any, name: str) -> Any:
         checked = msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         raise InvalidInput(f"{name}: {error}") from None
+    except UnicodeEncodeError:
+        raise InvalidInput(f"{name} is not valid Unicode") from None
     _check(checked, name)
     return checked
 

@@ -18,7 +18,7 @@ from clonedb.errors import NotMigrated
 from clonedb.migration.connection import connect
 from clonedb.queries import load_directory, query_of
 from clonedb.resources import sql_directory
-from clonedb.settings import parse_dsn
+from clonedb.settings import connection_parameters
 from clonedb.sqlstates import translate
 
 _REASONS: Final[dict[Need, str]] = {
@@ -36,7 +36,7 @@ def examine(dsn: str) -> Report:
     in: pg_hba.conf and the kind of stored passwords. Raises Unavailable, and NotMigrated where
     there is no schema to examine.
     """
-    with connect(parse_dsn(dsn)) as connection:
+    with connect(connection_parameters(dsn)) as connection:
         return examine_connection(connection)
 
 

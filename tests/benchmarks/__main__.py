@@ -30,6 +30,7 @@ from tests.benchmarks.workloads import (
     point_read,
     purge,
     record_turn,
+    row_security,
     stampede,
     streaming,
     whole_turn,
@@ -49,6 +50,7 @@ _WORKLOADS = {
     "limits": limits,
     "purge": purge,
     "stampede": stampede,
+    "row_security": row_security,
 }
 _CONTESTS_AT_MOST = 4  # of one workload
 

@@ -3,84 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
-from pathlib import Path
 
 import psycopg
 import pytest
 import pytest_asyncio
+from bouncing import IS_INSTALLED, running_pgbouncer, through
 
 from clonedb import Database, InvalidInput, NewTurn, NewUser, Timeout
-from clonedb.postgres.accounts import account_for
 from clonedb.testing import SUPERUSER, IsolatedDatabase
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("pgbouncer") is None, reason="pgbouncer is not installed"
-)
-
-CONFIGURATION = """
-[databases]
-{name} = host={host} port={port}
-[pgbouncer]
-pool_mode = transaction
-auth_type = trust
-auth_file = {folder}/users
-unix_socket_dir = {folder}
-listen_addr =
-listen_port = 6432
-default_pool_size = 2
-ignore_startup_parameters = extra_float_digits
-logfile = {folder}/log
-"""
+pytestmark = pytest.mark.skipif(not IS_INSTALLED, reason="pgbouncer is not installed")
 
 
 @pytest.fixture
 def pgbouncer(migrated: IsolatedDatabase) -> Iterator[str]:
     """The folder of a pgbouncer's socket, with two server connections for everybody."""
-    fields = psycopg.conninfo.conninfo_to_dict(migrated.dsn())
-    with tempfile.TemporaryDirectory(prefix="clonedb-bouncer-") as name:
-        folder = Path(name)
-        account = account_for(folder)
-        (folder / "pgbouncer.ini").write_text(
-            CONFIGURATION.format(
-                name=migrated.name, host=fields["host"], port=fields["port"], folder=folder
-            )
-        )
-        (folder / "users").write_text('"clonedb_app" ""\n"clonedb_worker" ""\n')
-        for path in (folder, folder / "pgbouncer.ini", folder / "users"):
-            if os.geteuid() == 0:
-                os.chown(path, account.uid, account.gid)
-        process = subprocess.Popen(
-            ["pgbouncer", "-q", str(folder / "pgbouncer.ini")],
-            user=account.uid if os.geteuid() == 0 else None,
-            group=account.gid if os.geteuid() == 0 else None,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            for _ in range(200):
-                if (folder / ".s.PGSQL.6432").exists():
-                    break
-                assert process.poll() is None, (folder / "log").read_text()
-                wait_a_moment(process)
-            yield str(folder)
-        finally:
-            process.terminate()
-            process.wait()
-
-
-def wait_a_moment(process: subprocess.Popen[bytes]) -> None:
-    """A moment, or less if the process ends."""
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=0.05)
-
-
-def through(folder: str, database: IsolatedDatabase, role: str) -> str:
-    return f"host={folder} port=6432 dbname={database.name} user={role}"
+    with running_pgbouncer(migrated) as folder:
+        yield folder
 
 
 @pytest_asyncio.fixture
