@@ -216,7 +216,8 @@ class Examination:
         shapes: dict[tuple[ResultColumn, ...], tuple[Column, ...]] = {}
         for variant in (*found.variants, *([found.full] if found.full else [])):
             only_filters = all(each.startswith("filter") for each in variant.labels)
-            if variant.tree is None and not (only_filters and found.full is not None):
+            stands_apart = only_filters and found.full not in (None, variant)
+            if variant.tree is None and not stands_apart:
                 variant.tree = self._trees.tree(variant.statement.text)
                 if variant.tree is not None:
                     found.used.add(dependencies(variant.tree))

@@ -13,6 +13,8 @@ RELATION, SUBQUERY, JOIN, FUNCTION, VALUES, CTE, GROUP = "0", "1", "2", "3", "5"
 _WRAPPERS: Final = ("RELABELTYPE", "COERCEVIAIO", "COLLATEEXPR", "ARRAYCOERCEEXPR")
 _NAME: Final = re.compile(rb'(?:"(?:[^"]|"")*"|[A-Za-z_\x80-\xff][\w$\x80-\xff]*)(?P<dot>\s*\.)?')
 
+_STAR: Final = re.compile(rb"(?:(?:" + _NAME.pattern.replace(b"(?P<dot>\s*\.)?", b"") + rb")\s*\.\s*)*\*")
+
 
 class Level(NamedTuple):
     """A query in a statement; `scope` is it and those around it, `visible` those it may name."""
@@ -183,6 +185,11 @@ def location(node: Node) -> int:
     """Where in the text, in bytes, a node or the first of what is in it stands; -1 if unknown."""
     found = [each.number("location") for each in node.walk() if each.fields.get("location")]
     return min((each for each in found if each >= 0), default=-1)
+
+
+def is_star(text: bytes, offset: int) -> bool:
+    """Whether `*` or `t.*` stands at the offset."""
+    return _STAR.match(text, offset) is not None
 
 
 def is_qualified(text: bytes, offset: int) -> bool:

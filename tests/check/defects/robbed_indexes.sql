@@ -1,0 +1,42 @@
+-- Predicates whose index is lost under row-level security.
+
+-- name: full_text(words)
+-- The operator of full text.
+-- plan: scan knowledge_documents
+SELECT d.id FROM clonedb.knowledge_documents AS d
+WHERE d.deleted_at IS NULL
+    AND d.search @@ plainto_tsquery('simple', :words::text);
+
+-- name: full_text_from_the_right(words)
+-- The other way round, in a CTE.
+-- plan: scan knowledge_documents
+WITH found AS (
+    SELECT d.id FROM clonedb.knowledge_documents AS d
+    WHERE d.deleted_at IS NULL
+        AND plainto_tsquery('simple', :words::text) @@ d.search
+)
+SELECT found.id FROM found;
+
+-- name: full_text_in_exists(words)
+-- Inside EXISTS.
+-- plan: scan knowledge_documents
+SELECT EXISTS (
+    SELECT FROM clonedb.knowledge_documents AS d
+    WHERE d.deleted_at IS NULL
+        AND d.search @@ plainto_tsquery('simple', :words::text)
+) AS any_at_all;
+
+-- name: full_text_in_an_update(words)
+-- In the WHERE of an UPDATE.
+-- plan: scan knowledge_documents
+UPDATE clonedb.knowledge_documents AS d SET updated_at = now()
+WHERE d.deleted_at IS NULL
+    AND d.search @@ plainto_tsquery('simple', :words::text);
+
+-- name: full_text_with_a_filter(words)
+-- Only the variants of the filter.
+-- plan: scan knowledge_documents
+SELECT d.id FROM clonedb.knowledge_documents AS d
+WHERE d.deleted_at IS NULL
+    AND d.search @@ plainto_tsquery('simple', :words::text)  -- filter: words
+;
