@@ -107,8 +107,8 @@ class Examined:
         return allowed[0] if allowed else None
 
     def plan_of(self, variant: Variant) -> Plan | None:
-        """The plan of a variant for its login, None where there is none."""
-        plan = variant.plans.get(self.login_of(variant) or "")
+        """The plan of a variant for its login, or for nobody's; None where there is none."""
+        plan = variant.plans.get(self.login_of(variant) or NOBODY)
         return plan if isinstance(plan, dict) else None
 
     @property

@@ -32,6 +32,7 @@ def find(subject: Subject) -> Iterator[Finding]:
         for variant in found.variants:
             plan = found.plan_of(variant)
             if plan is None:
+                yield from _without_plan(found, variant)
                 continue
             scans = list(planner.scans(plan))
             yield from _about(found, variant, scans, promised)
@@ -46,6 +47,17 @@ def find(subject: Subject) -> Iterator[Finding]:
                     f"plan: scan {name}, which no plan does any more",
                     "remove the tag",
                 )
+
+
+def _without_plan(found: Examined, variant: Variant) -> Iterator[Finding]:
+    for role, reason in variant.plans.items():
+        if isinstance(reason, str):
+            yield at(
+                "broken_tags",
+                found,
+                f"there is no plan of {variant.label} as {role}: {reason}",
+                "let the login that runs it have what it needs",
+            )
 
 
 def _about(
@@ -93,7 +105,7 @@ def _whole_scans(
             continue
         allowed.add(scan.table)
         told.add(scan.table)
-        how = "from end to end" if scan.node == "Seq Scan" else f"by all of {scan.index}"
+        how = "from end to end" if scan.index is None else f"by all of {scan.index}"
         yield at(
             "broken_tags",
             found,
@@ -103,4 +115,4 @@ def _whole_scans(
 
 
 def _is_whole(scan: Scan) -> bool:
-    return scan.node == "Seq Scan" or (scan.index is not None and not scan.index_condition)
+    return scan.node in ("Seq Scan", "Sample Scan") or (scan.index is not None and not scan.index_condition)

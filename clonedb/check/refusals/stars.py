@@ -58,8 +58,9 @@ def _stars(query: Node, expressions: list[Node], text: bytes) -> set[int]:
     }
     # Neither have the columns of VALUES and of GROUP BY a place.
     for each in named:
-        entry = query.nodes("rtable")[each.number("varno") - 1] if each.tag == "VAR" else None
-        if each.number("location") < 0 and entry and entry.text("rtekind") in (RELATION, CTE):
+        if each.tag != "VAR" or each.number("location") >= 0 or each.number("varlevelsup"):
+            continue
+        if query.nodes("rtable")[each.number("varno") - 1].text("rtekind") in (RELATION, CTE):
             found.add(-1)
     return found
 

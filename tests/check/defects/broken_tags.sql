@@ -5,15 +5,15 @@
 -- plan: index voice_models_everything
 SELECT v.id FROM clonedb.voice_models AS v WHERE v.user_id = :user_id::uuid;
 
--- name: another_index_in_one_order(user_id, limit)
--- The second order cannot use it.
+-- name: another_index_with_a_filter(user_id, voice, limit)
+-- The filter has an index of its own.
 -- plan: index conversation_sessions_living_newest
 SELECT s.id
 FROM clonedb.conversation_sessions AS s
 WHERE s.user_id = :user_id::uuid
     AND s.deleted_at IS NULL
-ORDER BY s.started_at DESC, s.id DESC  -- order: newest
-ORDER BY s.id  -- order: id
+    AND s.voice_model_id = :voice::uuid  -- filter: voice
+ORDER BY s.started_at DESC, s.id DESC
 LIMIT :limit::bigint;
 
 -- name: another_index_with_a_flag(user_id)
@@ -35,6 +35,7 @@ SELECT count(*) AS n FROM mine;
 
 -- name: a_scan_in_a_sub_select(user_id)
 -- A sub-select reads a large table whole.
+-- users: all
 SELECT
     u.name,
     (SELECT max(r.rank) FROM (SELECT length(d.title) AS rank FROM clonedb.knowledge_documents AS d WHERE d.title ~ 'x') AS r) AS longest
@@ -48,11 +49,10 @@ SELECT t.id FROM clonedb.knowledge_documents AS t
 WHERE t.metadata @> :what::jsonb
 ORDER BY t.user_id, t.id;
 
--- name: a_scan_of_a_sample(user_id)
+-- name: a_scan_of_a_sample()
 -- TABLESAMPLE looks at every page.
 -- users: all
-SELECT count(*) AS n FROM clonedb.knowledge_documents AS d TABLESAMPLE BERNOULLI (50)
-WHERE d.user_id <> :user_id::uuid;
+SELECT count(*) AS n FROM clonedb.knowledge_documents AS d TABLESAMPLE BERNOULLI (50);
 
 -- name: a_scan_of_every_month()
 -- All months of the turns.

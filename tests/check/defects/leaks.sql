@@ -30,12 +30,6 @@ SELECT v.model_path
 FROM clonedb.voice_models AS v
 WHERE v.user_id = ANY(:friends::uuid[]) AND :user_id::uuid IS NOT NULL;
 
--- name: through_a_function(user_id, email)
--- A function with its owner's rights reads past the policies.
-SELECT l.id
-FROM clonedb.find_login(:email::text) AS l
-WHERE :user_id::uuid IS NOT NULL;
-
 -- name: a_change_by_a_cte(user_id, id)
 -- A data-modifying CTE changes it, and nothing comes back.
 WITH changed AS (

@@ -18,7 +18,7 @@ SELECT
 FROM clonedb.conversation_sessions AS s
 WHERE s.user_id = :user_id::uuid
 ORDER BY 1 DESC
-FETCH FIRST :limit::bigint ROWS ONLY;
+FETCH FIRST (:limit::bigint) ROWS ONLY;
 
 -- name: in_a_cte(user_id, limit)
 -- The page is in a CTE, and the rows outside are in good order.

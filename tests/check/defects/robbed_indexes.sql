@@ -2,14 +2,12 @@
 
 -- name: full_text(words)
 -- The operator of full text.
--- plan: scan knowledge_documents
 SELECT d.id FROM clonedb.knowledge_documents AS d
 WHERE d.deleted_at IS NULL
     AND d.search @@ plainto_tsquery('simple', :words::text);
 
 -- name: full_text_from_the_right(words)
 -- The other way round, in a CTE.
--- plan: scan knowledge_documents
 WITH found AS (
     SELECT d.id FROM clonedb.knowledge_documents AS d
     WHERE d.deleted_at IS NULL
@@ -19,7 +17,6 @@ SELECT found.id FROM found;
 
 -- name: full_text_in_exists(words)
 -- Inside EXISTS.
--- plan: scan knowledge_documents
 SELECT EXISTS (
     SELECT FROM clonedb.knowledge_documents AS d
     WHERE d.deleted_at IS NULL
@@ -28,14 +25,12 @@ SELECT EXISTS (
 
 -- name: full_text_in_an_update(words)
 -- In the WHERE of an UPDATE.
--- plan: scan knowledge_documents
 UPDATE clonedb.knowledge_documents AS d SET updated_at = now()
 WHERE d.deleted_at IS NULL
     AND d.search @@ plainto_tsquery('simple', :words::text);
 
 -- name: full_text_with_a_filter(words)
 -- Only the variants of the filter.
--- plan: scan knowledge_documents
 SELECT d.id FROM clonedb.knowledge_documents AS d
 WHERE d.deleted_at IS NULL
     AND d.search @@ plainto_tsquery('simple', :words::text)  -- filter: words
