@@ -156,9 +156,6 @@ class Examination:
         }
         self.outliner = self._planners[NOBODY]
         self.people = TwoPeople(self.connect(), self.catalogue)
-        self._keyed = {
-            relation.oid for relation in self.catalogue.relations.values() if relation.user_key
-        }
 
     def connect(self, database: str = "clonedb") -> psycopg.Connection[Any]:
         return self._stack.enter_context(self.scratch.connect(database=database))
@@ -200,7 +197,7 @@ class Examination:
         if any(True for _ in found.trees):
             self._plan(found)
         found.null_is_idle = frozenset(self._idle_parameters(found))
-        if self.people.present and self._keyed.intersection(found.used.tables):
+        if self.people.present and self.people.may_reach(found.used):
             self._let_meet(found)
         return found
 

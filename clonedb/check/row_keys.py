@@ -16,6 +16,7 @@ from clonedb.check.reading import (
     VALUES,
     find_cte,
     result_entries,
+    strip_casts,
 )
 from clonedb.check.tree import Node
 
@@ -32,20 +33,27 @@ class RowKeys:
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
 
-    def tell(self, query: Node, scope: tuple[Node, ...], given: set[int]) -> bool:
-        """Whether the given columns, numbers of the query's targets, tell its rows apart.
+    def tell_page(self, query: Node, scope: tuple[Node, ...], given: set[int]) -> bool:
+        """Whether rows in the order of the given columns are the same page each time."""
+        columns = {each.number("resno") for each in result_entries(query)}
+        # Of rows that are alike any may be the one.
+        if _is_one(query.node("limitCount")) and columns <= given:
+            return True
+        return self._tell(query, scope, given)
 
-        Rows that are alike in every column need not be told apart: nobody could.
-        """
-        entries = result_entries(query)
+    def tell(self, query: Node, scope: tuple[Node, ...], given: set[int]) -> bool:
+        """Whether the given columns, numbers of the query's targets, tell its rows apart."""
+        return _is_one(query.node("limitCount")) or self._tell(query, scope, given)
+
+    def _tell(self, query: Node, scope: tuple[Node, ...], given: set[int]) -> bool:
         if len(scope) > _ENOUGH:
             return False
-        if {each.number("resno") for each in entries} <= given:
-            return True
-        if query.node("setOperations") is not None or query.number("commandType") != 1:
-            return query.node("setOperations") is None and self._plain(query, scope, given)
-        if _is_one(query.node("limitCount")):
-            return True
+        operations = query.node("setOperations")
+        if operations is not None:
+            columns = {each.number("resno") for each in result_entries(query)}
+            return not operations.flag("all") and columns <= given
+        if query.number("commandType") != 1:
+            return self._plain(query, scope, given)
         by_reference = {
             each.number("ressortgroupref"): each
             for each in query.nodes("targetList")
@@ -131,7 +139,10 @@ class RowKeys:
         eref = entry.node("eref")
         names: Any = (eref.fields.get("colnames") if eref is not None else None) or []
         if kind == RELATION:
-            return any(set(key) <= numbers for key in self._keys_of(entry))
+            keys = self._keys_of(entry)
+            if keys or entry.text("relkind") != "v":
+                return any(set(key) <= numbers for key in keys)
+        # What has no key is told by all of its columns, as well as can be.
         if set(range(1, len(names) + 1)) <= numbers:
             return True
         if kind == SUBQUERY:
@@ -245,5 +256,6 @@ def _looks_out(sublink: Node) -> bool:
 
 
 def _is_one(limit: Node | None) -> bool:
+    limit = strip_casts(limit)
     value = limit.fields.get("constvalue") if limit is not None and limit.tag == "CONST" else None
     return isinstance(value, bytes) and int.from_bytes(value, "little") == 1

@@ -113,12 +113,25 @@ class TwoPeople:
                 return Meeting(False, False)
             shown = self._shows(rows, values)
             changed = False
-            if statement.access == "write":
+            if statement.access == "write" or self._may_write(used):
                 connection.execute(b"RESET ROLE")
                 changed = self._digest_of_rows() != self._digest
             return Meeting(shown, changed)
         finally:
             connection.execute(b"ROLLBACK")
+
+    def may_reach(self, used: Dependencies) -> bool:
+        """Whether a statement may read people's rows: itself, through a view or in a function."""
+        keyed = {each.oid for each in self._tables}
+        relations, functions = self._catalogue.relations, self._catalogue.functions
+        return (
+            any(oid in keyed or relations[oid].kind in ("v", "m") for oid in used.tables)
+            or any(functions[oid].schema == "clonedb" for oid in used.functions)
+        )
+
+    def _may_write(self, used: Dependencies) -> bool:
+        functions = (self._catalogue.functions[oid] for oid in used.functions)
+        return any(each.schema == "clonedb" and each.is_volatile for each in functions)
 
     def _shows(self, rows: Sequence[Any], values: Sequence[Any]) -> bool:
         # What was handed in may come back; a mark that was not, is the other's.

@@ -28,8 +28,7 @@ def find(subject: Subject) -> Iterator[Finding]:
                 by_reference[each.number("tleSortGroupRef")] for each in query.nodes("sortClause")
             ]
             given = {entry.number("resno") for entry in sorted_by}
-            # The rows of the page are told apart, not it.
-            if keys.tell(query, scope, given):
+            if keys.tell_page(query, scope, given):
                 continue
             last = sorted_by[-1].node("expr") if sorted_by else cut
             yield at(

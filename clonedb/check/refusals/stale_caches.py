@@ -11,7 +11,9 @@ from collections.abc import Iterator
 
 from clonedb.check.catalogue import Relation
 from clonedb.check.dependencies import Use, dependencies
+from clonedb.check.examine import NOBODY, Variant
 from clonedb.check.finding import Finding
+from clonedb.check.plans import nodes
 from clonedb.check.reading import levels, results
 from clonedb.check.refusals.subject import Subject, at
 from clonedb.check.tree import Node
@@ -20,6 +22,7 @@ from clonedb.resources import sql_directory
 
 _CHANGES = "cache_changes"
 _INSERT = 3
+_WRITES = {"INSERT", "UPDATE", "DELETE"}
 
 
 def find(subject: Subject) -> Iterator[Finding]:
@@ -35,8 +38,10 @@ def find(subject: Subject) -> Iterator[Finding]:
         watched = {number for each in source["columns"] if (number := table.numbered(each))}
         for found, variant, tree in subject.trees():
             used = dependencies(tree).tables
-            use = used.get(table.oid)
-            if use is None or not _changes(use, watched):
+            use = used.get(table.oid, Use())
+            # Through a view, which does not tell the columns.
+            unseen = not use.rights & _WRITES and name in _changed_tables(variant)
+            if not unseen and not _changes(use, watched):
                 continue
             if users is not None and "DELETE" in used.get(users.oid, Use()).rights:
                 continue  # with a user all of theirs goes
@@ -54,6 +59,16 @@ def find(subject: Subject) -> Iterator[Finding]:
 
 def _changes(use: Use, watched: set[int]) -> bool:
     return bool((use.updated | use.inserted) & watched) or "DELETE" in use.rights
+
+
+def _changed_tables(variant: Variant) -> set[str]:
+    """The tables that the plan of a variant inserts into, updates or deletes from."""
+    plan = variant.plans.get(NOBODY)
+    return {
+        str(node["Relation Name"])
+        for node in (nodes(plan) if isinstance(plan, dict) else ())
+        if node["Node Type"] == "ModifyTable" and "Relation Name" in node
+    }
 
 
 def _named(tree: Node, changes: Relation) -> set[str]:

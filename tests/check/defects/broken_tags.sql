@@ -33,14 +33,14 @@ WITH mine AS MATERIALIZED (
 )
 SELECT count(*) AS n FROM mine;
 
--- name: a_scan_in_a_sub_select(user_id)
+-- name: a_scan_in_a_sub_select(id)
 -- A sub-select reads a large table whole.
 -- users: all
 SELECT
     u.name,
-    (SELECT max(r.rank) FROM (SELECT length(d.title) AS rank FROM clonedb.knowledge_documents AS d WHERE d.title ~ 'x') AS r) AS longest
+    (SELECT max(length(d.title)) FROM clonedb.knowledge_documents AS d WHERE d.title ~ 'x') AS longest
 FROM clonedb.users AS u
-WHERE u.id = :user_id::uuid;
+WHERE u.id = :id::uuid;
 
 -- name: a_scan_by_an_index(what)
 -- The whole of an index, for its order.

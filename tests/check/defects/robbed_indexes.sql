@@ -15,13 +15,13 @@ WITH found AS (
 )
 SELECT found.id FROM found;
 
--- name: full_text_in_exists(words)
--- Inside EXISTS.
-SELECT EXISTS (
-    SELECT FROM clonedb.knowledge_documents AS d
+-- name: full_text_in_a_sub_select(words)
+-- Inside a scalar sub-select.
+SELECT (
+    SELECT count(*) FROM clonedb.knowledge_documents AS d
     WHERE d.deleted_at IS NULL
         AND d.search @@ plainto_tsquery('simple', :words::text)
-) AS any_at_all;
+) AS many;
 
 -- name: full_text_in_an_update(words)
 -- In the WHERE of an UPDATE.
