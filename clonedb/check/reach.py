@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from clonedb.check.catalogue import Catalogue
+from clonedb.check.conditions import bare, conjuncts, equalities, split
 from clonedb.check.plans import Plan, nodes
 from clonedb.check.tree import Node
 
@@ -88,7 +89,7 @@ class Reach:
             each
             for reading in self.readings
             if reading.table == "users"
-            for one, other in _equalities(reading.conditions)
+            for one, other in equalities(reading.conditions)
             if self._is_key(one, reading, ("id",))
             for each in re.findall(r"^(?:ANY \()?(\$\d+)\)?$", other)
         }
@@ -99,9 +100,7 @@ class Reach:
         keyed = [each for each in self.readings if each.table in self._keys]
         while True:
             more = {
-                id(each)
-                for each in keyed
-                if id(each) not in self._bound and self._is_bound(each)
+                id(each) for each in keyed if id(each) not in self._bound and self._is_bound(each)
             }
             if not more:
                 return [each for each in keyed if id(each) not in self._bound]
@@ -115,9 +114,9 @@ class Reach:
             aliases = {alias}
             if whole != table:
                 aliases.add(re.sub(r"_\d+$", "", alias))
-            inner = [each for each in nodes(node) if "Bitmap" in each["Node Type"]]
-            own = [str(each[key]) for each in (node, *inner) for key in _CONDITIONS if key in each]
-            yield Reading(whole, alias, frozenset(aliases), _conjuncts([*own, *above]))
+            parts = [each for each in nodes(node) if "Bitmap" in each["Node Type"]]
+            own = [str(each[key]) for each in (node, *parts) for key in _CONDITIONS if key in each]
+            yield Reading(whole, alias, frozenset(aliases), conjuncts([*own, *above]))
         own = [str(node[key]) for key in _OF_RESULT if key in node]
         of_join = [str(node[key]) for key in _OF_JOIN if key in node]
         filtered = _FILTERED.get(str(node.get("Join Type")), ())
@@ -142,24 +141,25 @@ class Reach:
         if "CTE Name" in node:
             cte = self._subplans.get(f"CTE {node['CTE Name']}")
             found += self._needed(cte) if cte is not None else []
+        inner = node.get("Join Type") in _NEED_BOTH
         for child in node.get("Plans", []):
             relationship = child["Parent Relationship"]
             alone = node["Node Type"] in _ONE_BELOW and relationship in ("Outer", "Subquery")
-            if alone or (node.get("Join Type") in _NEED_BOTH and relationship in ("Outer", "Inner")):
+            if alone or (inner and relationship in ("Outer", "Inner")):
                 found += self._needed(child)
-        return [each for each in _conjuncts(found) if re.fullmatch(r"\(*\$\d+ = \$\d+\)*", each)]
+        return [each for each in conjuncts(found) if re.fullmatch(r"\(*\$\d+ = \$\d+\)*", each)]
 
     def _is_bound(self, reading: Reading) -> bool:
         keys = [self._keys[reading.table]]
         if reading.table == "users":
             keys.append("subject_ref")
-        equalities = list(_equalities(reading.conditions))
+        equal = list(equalities(reading.conditions))
         known = set(self._bound_terms)
         for _ in range(2):
-            for one, other in equalities:
+            for one, other in equal:
                 if one in known and other.startswith("$"):
                     known.add(other)
-        for one, other in equalities:
+        for one, other in equal:
             # A row's place comes from a reading that is looked at by itself.
             if self._is_key(one, reading, ("ctid",)):
                 return True
@@ -177,8 +177,8 @@ class Reach:
         )
 
     def _is_users(self, term: str, known: set[str], depth: int = 0) -> bool:
-        """Whether a term is the id, or the reference, of the user that is asked for, or nobody's."""
-        term = _bare(term)
+        """Whether a term is the id, or the reference, of the user who is asked for, or nobody's."""
+        term = bare(term)
         if term in known or term == NOBODYS:
             return True
         if depth > 10:
@@ -186,7 +186,7 @@ class Reach:
         if term.startswith("ANY (") and term.endswith(")"):
             return self._is_users(term[5:-1], known, depth + 1)
         if term.startswith("ARRAY[") and term.endswith("]"):
-            return all(self._is_users(each, known, depth + 1) for each in _split(term[6:-1], ", "))
+            return all(self._is_users(each, known, depth + 1) for each in split(term[6:-1], ", "))
         if (case := re.fullmatch(r"CASE WHEN .*? THEN (.*?) ELSE (.*) END", term)) is not None:
             return all(self._is_users(each, known, depth + 1) for each in case.groups())
         if (init := _INIT.fullmatch(term)) is not None:
@@ -230,7 +230,9 @@ class Reach:
 
     def _is_inserted(self, insert: Plan, name: str, known: set[str], depth: int) -> bool:
         """Whether the row that INSERT has met is the user's: it has the same key."""
-        table = self._catalogue.table(self._partitions.get(insert["Relation Name"], insert["Relation Name"]))
+        table = self._catalogue.table(
+            self._partitions.get(insert["Relation Name"], insert["Relation Name"])
+        )
         number = table.numbered(name) if table is not None else None
         indexes = [
             index
@@ -280,9 +282,7 @@ def _column_names(tree: Node | None) -> dict[str, list[str]]:
     for node in tree.walk() if tree is not None else ():
         if node.tag == "COMMONTABLEEXPR" and (query := node.node("ctequery")) is not None:
             kind = "targetList" if query.number("commandType") == 1 else "returningList"
-            names = [
-                each.text("resname") for each in query.nodes(kind) if not each.flag("resjunk")
-            ]
+            names = [each.text("resname") for each in query.nodes(kind) if not each.flag("resjunk")]
             given: Any = node.fields.get("aliascolnames") or []
             found[node.text("ctename")] = [*given, *names[len(given) :]]
         elif node.tag == "RANGETBLENTRY" and node.node("subquery") is not None:
@@ -290,60 +290,6 @@ def _column_names(tree: Node | None) -> dict[str, list[str]]:
             if eref is not None:
                 found.setdefault(eref.text("aliasname"), list(eref.fields.get("colnames") or []))
     return found
-
-
-def _equalities(conditions: list[str]) -> Iterator[tuple[str, str]]:
-    """Both ways round, every condition that says that two things are equal."""
-    for each in conditions:
-        sides = _split(each, " = ")
-        if len(sides) == 2:
-            one, other = (_bare(side) for side in sides)
-            yield one, other
-            yield other, one
-
-
-def _conjuncts(conditions: list[str]) -> list[str]:
-    found: list[str] = []
-    for each in conditions:
-        parts = _split(_bare(each), " AND ")
-        found += _conjuncts(parts) if len(parts) > 1 else parts
-    return found
-
-
-def _split(text: str, separator: str) -> list[str]:
-    """The parts of a text between separators that stand in no parentheses and no quotes."""
-    parts, start, depth, at, cases = [], 0, 0, 0, 0
-    while at < len(text):
-        character = text[at]
-        if character in "'\"":
-            at = text.find(character, at + 1)
-            if at < 0:
-                break
-        elif character in "([":
-            depth += 1
-        elif character in ")]":
-            depth -= 1
-        elif character in "CE" and (word := re.match(r"\b(CASE|END)\b", text[at:])) is not None:
-            cases += 1 if word[0] == "CASE" else -1
-        elif depth == 0 and cases == 0 and text.startswith(separator, at):
-            parts.append(text[start:at])
-            at += len(separator)
-            start = at
-            continue
-        at += 1
-    return [*parts, text[start:]]
-
-
-def _bare(text: str) -> str:
-    """Without the parentheses around the whole."""
-    while text.startswith("(") and text.endswith(")"):
-        depth = 0
-        for position, character in enumerate(text):
-            depth += {"(": 1, ")": -1}.get(character, 0)
-            if depth == 0 and position < len(text) - 1:
-                return text
-        text = text[1:-1]
-    return text
 
 
 def _unquoted(name: str) -> str:

@@ -12,9 +12,9 @@ from clonedb.check.tree import Node
 RELATION, SUBQUERY, JOIN, FUNCTION, VALUES, CTE, GROUP = "0", "1", "2", "3", "5", "6", "9"
 _WRAPPERS: Final = ("RELABELTYPE", "COERCEVIAIO", "COLLATEEXPR", "ARRAYCOERCEEXPR")
 _DEEP: Final = 20
-_NAME: Final = re.compile(rb'(?P<name>"(?:[^"]|"")*"|[A-Za-z_\x80-\xff][\w$\x80-\xff]*)(?P<dot>\s*\.)?')
-
-_STAR: Final = re.compile(rb'(?:(?:"(?:[^"]|"")*"|[A-Za-z_\x80-\xff][\w$\x80-\xff]*)\s*\.\s*)*\*')
+_IDENTIFIER: Final = rb'(?:"(?:[^"]|"")*"|[A-Za-z_\x80-\xff][\w$\x80-\xff]*)'
+_NAME: Final = re.compile(rb"(?P<name>" + _IDENTIFIER + rb")(?P<dot>\s*\.)?")
+_STAR: Final = re.compile(rb"(?:" + _IDENTIFIER + rb"\s*\.\s*)*\*")
 
 
 class Level(NamedTuple):
@@ -249,7 +249,9 @@ def _behind(node: Node, scope: tuple[Node, ...]) -> Iterator[tuple[Node, tuple[N
         source, around = entry.node("subquery"), scope
         if kind == CTE:
             source, around = find_cte(entry, scope)
-        for each in result_entries(source) if source is not None else ():
+        if source is None:
+            return
+        for each in result_entries(source):
             expression = each.node("expr")
             if each.number("resno") == number and expression is not None:
                 yield expression, (source, *around)

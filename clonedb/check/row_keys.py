@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final
 
 from clonedb.check.catalogue import Catalogue
@@ -131,9 +131,7 @@ class RowKeys:
                     covered.whole.add(place)
         return covered
 
-    def _is_told(
-        self, entry: Node, place: int, scope: tuple[Node, ...], covered: _Covered
-    ) -> bool:
+    def _is_told(self, entry: Node, place: int, scope: tuple[Node, ...], covered: _Covered) -> bool:
         kind = entry.text("rtekind")
         numbers = {number for at, number in covered.columns if at == place}
         eref = entry.node("eref")
@@ -233,7 +231,11 @@ def _places(node: Node | None) -> Iterator[int]:
         return
     if node.tag == "RANGETBLREF":
         yield node.number("rtindex")
-    children: Iterable[Node | None] = (*node.nodes("fromlist"), node.node("larg"), node.node("rarg"))
+    children: tuple[Node | None, ...] = (
+        *node.nodes("fromlist"),
+        node.node("larg"),
+        node.node("rarg"),
+    )
     for child in children:
         yield from _places(child)
 
@@ -245,9 +247,12 @@ def _equal(catalogue: Catalogue, node: Node | None) -> Iterator[list[Node]]:
     if node.tag == "BOOLEXPR" and node.text("boolop") == "and":
         for part in node.nodes("args"):
             yield from _equal(catalogue, part)
-    elif node.tag == "OPEXPR" and len(node.nodes("args")) == 2:
-        if catalogue.operators[node.number("opno")].name == "=":
-            yield node.nodes("args")
+    elif (
+        node.tag == "OPEXPR"
+        and len(node.nodes("args")) == 2
+        and catalogue.operators[node.number("opno")].name == "="
+    ):
+        yield node.nodes("args")
 
 
 def _looks_out(sublink: Node) -> bool:

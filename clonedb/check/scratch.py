@@ -70,7 +70,11 @@ class Scratch:
     ) -> psycopg.Connection[tuple[Any, ...]]:
         """An autocommitting connection, with `$1` for parameters."""
         return psycopg.connect(
-            self.dsn(role, database), autocommit=True, cursor_factory=psycopg.RawCursor
+            self.dsn(role, database),
+            autocommit=True,
+            cursor_factory=psycopg.RawCursor,
+            # EXPLAIN of a statement with parameters takes none itself, and cannot be prepared.
+            prepare_threshold=None,
         )
 
 

@@ -68,12 +68,14 @@ class TwoPeople:
         ).fetchone()
         self._subject = str(row[0]) if row else ""
         self._rows = {each.oid: self._row(each) for each in self._tables}
-        self._ids = sorted({
-            str(value)
-            for row in self._rows.values()
-            for name, value in row.items()
-            if value and (name == "id" or name == "user_id" or name == "subject_ref")
-        })
+        self._ids = sorted(
+            {
+                str(value)
+                for row in self._rows.values()
+                for name, value in row.items()
+                if value and (name == "id" or name == "user_id" or name == "subject_ref")
+            }
+        )
         self._marks = {SECOND_NAME, *self._ids, *(each.replace("-", "") for each in self._ids)}
         self._digest = self._digest_of_rows()
 
@@ -124,9 +126,8 @@ class TwoPeople:
         """Whether a statement may read people's rows: itself, through a view or in a function."""
         keyed = {each.oid for each in self._tables}
         relations, functions = self._catalogue.relations, self._catalogue.functions
-        return (
-            any(oid in keyed or relations[oid].kind in ("v", "m") for oid in used.tables)
-            or any(functions[oid].schema == "clonedb" for oid in used.functions)
+        return any(oid in keyed or relations[oid].kind in ("v", "m") for oid in used.tables) or any(
+            functions[oid].schema == "clonedb" for oid in used.functions
         )
 
     def _may_write(self, used: Dependencies) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from clonedb.check.examine import Examined, Variant
+from clonedb.check.examined import Examined, Variant
 from clonedb.check.finding import Finding
 from clonedb.check.plans import Scan
 from clonedb.check.refusals.subject import Subject, at
@@ -20,6 +20,27 @@ from clonedb.query.headers import access_paths, row_bound
 
 # Reading so many rows of a table takes a millisecond; more must be said.
 LARGE_ROWS: Final = 10_000
+
+WRONG: Final = """\
+-- name: find_many(user_id, state)
+-- Finds sessions.
+-- plan: index conversation_sessions_open
+SELECT s.id
+FROM clonedb.conversation_sessions AS s
+WHERE s.user_id = :user_id::uuid
+    AND s.state = :state::text;
+"""
+RIGHT: Final = """\
+-- name: find_many(user_id, state)
+-- Finds sessions.
+-- plan: index conversation_sessions_open
+SELECT s.id
+FROM clonedb.conversation_sessions AS s
+WHERE s.user_id = :user_id::uuid
+    AND s.state = :state::text
+    AND s.ended_at IS NULL
+    AND s.deleted_at IS NULL;
+"""
 
 
 def find(subject: Subject) -> Iterator[Finding]:
@@ -115,4 +136,6 @@ def _whole_scans(
 
 
 def _is_whole(scan: Scan) -> bool:
-    return scan.node in ("Seq Scan", "Sample Scan") or (scan.index is not None and not scan.index_condition)
+    return scan.node in ("Seq Scan", "Sample Scan") or (
+        scan.index is not None and not scan.index_condition
+    )

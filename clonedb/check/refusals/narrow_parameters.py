@@ -37,6 +37,23 @@ _RANKS: Final = (
 _UPDATE, _INSERT = 2, 3
 _IMPLICIT: Final = "2"
 
+WRONG: Final = """\
+-- name: find_many(user_id, least)
+-- Finds sessions.
+SELECT s.id
+FROM clonedb.conversation_sessions AS s
+WHERE s.user_id = :user_id::uuid
+    AND s.total_latency_ms > :least::integer;
+"""
+RIGHT: Final = """\
+-- name: find_many(user_id, least)
+-- Finds sessions.
+SELECT s.id
+FROM clonedb.conversation_sessions AS s
+WHERE s.user_id = :user_id::uuid
+    AND s.total_latency_ms > :least::bigint;
+"""
+
 
 def find(subject: Subject) -> Iterator[Finding]:
     catalogue = subject.catalogue

@@ -7,11 +7,31 @@ statement that writes or locks it is none: there it is a batch of work, in any o
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from clonedb.check.finding import Finding
 from clonedb.check.reading import levels, location
 from clonedb.check.refusals.subject import Subject, at
 from clonedb.check.row_keys import RowKeys
+
+WRONG: Final = """\
+-- name: find_many(user_id, limit)
+-- Finds sessions.
+SELECT s.id
+FROM clonedb.conversation_sessions AS s
+WHERE s.user_id = :user_id::uuid
+ORDER BY s.started_at DESC
+LIMIT :limit::bigint;
+"""
+RIGHT: Final = """\
+-- name: find_many(user_id, limit)
+-- Finds sessions.
+SELECT s.id
+FROM clonedb.conversation_sessions AS s
+WHERE s.user_id = :user_id::uuid
+ORDER BY s.started_at DESC, s.id DESC
+LIMIT :limit::bigint;
+"""
 
 
 def find(subject: Subject) -> Iterator[Finding]:

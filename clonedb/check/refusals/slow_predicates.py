@@ -8,12 +8,43 @@ query whose header forces one may have them around parameters.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from clonedb.check.catalogue import Catalogue
 from clonedb.check.finding import Finding
 from clonedb.check.reading import Level, base_column, levels, location, predicates
 from clonedb.check.refusals.subject import Subject, at
 from clonedb.check.tree import Node
+
+_SWITCH: Final = (
+    "a parameter that is NULL for 'all' (IS NULL OR), or else switches a predicate off, loses the "
+    "index under a generic plan"
+)
+_BY_A_LINE: Final = (
+    "give the predicate a line of its own that ends in -- filter: name, or in -- unless: flag"
+)
+_COALESCE: Final = "COALESCE in a predicate keeps it from an index"
+_BY_ITSELF: Final = (
+    "compare the column itself: a conditional line, two predicates, or a generated column"
+)
+
+WRONG: Final = """\
+-- name: find_many(user_id, state)
+-- Finds sessions.
+SELECT s.id
+FROM clonedb.conversation_sessions AS s
+WHERE s.user_id = :user_id::uuid
+    AND (:state::text IS NULL OR s.state = :state);
+"""
+RIGHT: Final = """\
+-- name: find_many(user_id, state)
+-- Finds sessions.
+SELECT s.id
+FROM clonedb.conversation_sessions AS s
+WHERE s.user_id = :user_id::uuid
+    AND s.state = :state::text  -- filter: state
+;
+"""
 
 
 def find(subject: Subject) -> Iterator[Finding]:
@@ -36,23 +67,12 @@ def find(subject: Subject) -> Iterator[Finding]:
 
 def _complaints(predicate: Node, custom: bool) -> Iterator[tuple[str, str, Node]]:
     if not custom and any(_is_switched(parts) for parts in _alternatives(predicate)):
-        yield (
-            "a parameter that is NULL for 'all' (IS NULL OR), or else switches a predicate off, "
-            "loses the index under a generic plan",
-            "give the predicate a line of its own that ends in -- filter: name, or in -- unless: "
-            "flag",
-            predicate,
-        )
+        yield _SWITCH, _BY_A_LINE, predicate
     for folded in predicate.walk(into_queries=False):
         if folded.tag != "COALESCEEXPR" or (custom and not _has_column(folded)):
             continue
         if any(each.tag in ("PARAM", "VAR") for each in folded.walk()):
-            yield (
-                "COALESCE in a predicate keeps it from an index",
-                "compare the column itself: a conditional line, two predicates, or a generated "
-                "column",
-                folded,
-            )
+            yield _COALESCE, _BY_ITSELF, folded
             return
 
 
@@ -85,8 +105,7 @@ def _searches(catalogue: Catalogue, node: Node, level: Level) -> bool:
     """Whether a predicate is about a stored column, which may have an index."""
     # Over rows of a function or VALUES there is no index to lose.
     return any(
-        each.tag == "VAR"
-        and base_column(catalogue, each, level.scope, searched=True) is not None
+        each.tag == "VAR" and base_column(catalogue, each, level.scope, searched=True) is not None
         for each in node.walk(into_queries=False)
     )
 

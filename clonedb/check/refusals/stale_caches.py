@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator
+from typing import Final
 
 from clonedb.check.catalogue import Relation
 from clonedb.check.dependencies import Use, dependencies
-from clonedb.check.examine import NOBODY, Variant
+from clonedb.check.examined import NOBODY, Variant
 from clonedb.check.finding import Finding
 from clonedb.check.plans import nodes
 from clonedb.check.reading import levels, results
@@ -23,6 +24,32 @@ from clonedb.resources import sql_directory
 _CHANGES = "cache_changes"
 _INSERT = 3
 _WRITES = {"INSERT", "UPDATE", "DELETE"}
+
+WRONG: Final = """\
+-- name: rename(user_id, id, title)!
+-- Renames a document.
+UPDATE clonedb.knowledge_documents AS d
+SET title = :title::text
+WHERE d.user_id = :user_id::uuid
+    AND d.id = :id::uuid;
+"""
+RIGHT: Final = """\
+-- name: rename(user_id, id, title)!
+-- Renames a document.
+WITH renamed AS (
+    UPDATE clonedb.knowledge_documents AS d
+    SET title = :title::text
+    WHERE d.user_id = :user_id::uuid
+        AND d.id = :id::uuid
+    RETURNING d.user_id
+)
+INSERT INTO clonedb.cache_changes AS ch (user_id, caches)
+SELECT
+    renamed.user_id,
+    ARRAY['vector_search', 'llm_response']
+FROM renamed
+ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches;
+"""
 
 
 def find(subject: Subject) -> Iterator[Finding]:

@@ -9,12 +9,30 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Final
 
 from clonedb.check.catalogue import Catalogue
 from clonedb.check.finding import Finding
 from clonedb.check.reading import CTE, RELATION, is_star, levels, result_entries
 from clonedb.check.refusals.subject import Subject, at
 from clonedb.check.tree import Node
+
+WRONG: Final = """\
+-- name: find_many(user_id)
+-- Finds sessions.
+SELECT s.*
+FROM clonedb.conversation_sessions AS s
+WHERE s.user_id = :user_id::uuid;
+"""
+RIGHT: Final = """\
+-- name: find_many(user_id)
+-- Finds sessions.
+SELECT
+    s.id,
+    s.state
+FROM clonedb.conversation_sessions AS s
+WHERE s.user_id = :user_id::uuid;
+"""
 
 
 def find(subject: Subject) -> Iterator[Finding]:
@@ -65,9 +83,7 @@ def _stars(query: Node, expressions: list[Node], text: bytes) -> set[int]:
     return found
 
 
-def _whole_rows(
-    catalogue: Catalogue, node: Node, scope: tuple[Node, ...]
-) -> Iterator[Node]:
+def _whole_rows(catalogue: Catalogue, node: Node, scope: tuple[Node, ...]) -> Iterator[Node]:
     function = node.number("aggfnoid") or node.number("winfnoid")
     counts = function and catalogue.functions[function].name == "count"
     if counts or node.tag in ("NULLTEST", "FIELDSELECT", "QUERY"):

@@ -10,12 +10,34 @@ rows do: see `two_people`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
-from clonedb.check.examine import NOBODY, Examined, Variant
+from clonedb.check.examined import NOBODY, Examined, Variant
 from clonedb.check.finding import Finding
 from clonedb.check.plans import Plan
 from clonedb.check.reach import Reach, Reading, user_keys
 from clonedb.check.refusals.subject import Subject, at
+
+WRONG: Final = """\
+-- name: find_many(user_id)
+-- Finds sessions.
+SELECT
+    s.id,
+    v.provider
+FROM clonedb.conversation_sessions AS s
+INNER JOIN clonedb.voice_models AS v ON v.id = s.voice_model_id
+WHERE s.user_id = :user_id::uuid;
+"""
+RIGHT: Final = """\
+-- name: find_many(user_id)
+-- Finds sessions.
+SELECT
+    s.id,
+    v.provider
+FROM clonedb.conversation_sessions AS s
+INNER JOIN clonedb.voice_models AS v ON v.user_id = s.user_id AND v.id = s.voice_model_id
+WHERE s.user_id = :user_id::uuid;
+"""
 
 
 def find(subject: Subject) -> Iterator[Finding]:
@@ -52,10 +74,10 @@ def _finding(found: Examined, variant: Variant, scan: Reading, key: str, one_use
     return at("strangers", found, what, remedy)
 
 
-def _unbound(
-    subject: Subject, found: Examined, variant: Variant, plan: Plan
-) -> list[Reading]:
+def _unbound(subject: Subject, found: Examined, variant: Variant, plan: Plan) -> list[Reading]:
     tree = variant.tree or (found.full.tree if found.full is not None else None)
     names = variant.statement.parameters
     user = {f"${number}" for number, name in enumerate(names, 1) if name == "user_id"}
-    return Reach(plan, tree, subject.catalogue, subject.examination.outliner.whole_tables, user).unbound()
+    return Reach(
+        plan, tree, subject.catalogue, subject.examination.outliner.whole_tables, user
+    ).unbound()

@@ -14,11 +14,14 @@ CREATE TABLE chance.a (
     twice int GENERATED ALWAYS AS (n * 2) STORED, low int GENERATED ALWAYS AS (lower(r)) STORED,
     seen int GENERATED ALWAYS AS (m + 1) VIRTUAL
 );
-CREATE TABLE chance.b (id int PRIMARY KEY, a_id int, v int NOT NULL, w int, CHECK (w IS NOT NULL OR v < 3));
+CREATE TABLE chance.b (
+    id int PRIMARY KEY, a_id int, v int NOT NULL, w int, CHECK (w IS NOT NULL OR v < 3)
+);
 CREATE TABLE chance.c (k int, x int NOT NULL, CHECK (k IS NOT NULL)) PARTITION BY LIST (x);
 CREATE TABLE chance.c_1 PARTITION OF chance.c FOR VALUES IN (0, 1, 2);
 CREATE TABLE chance.c_2 PARTITION OF chance.c DEFAULT;
-CREATE VIEW chance.d AS SELECT a.id, a.n, b.v, b.w FROM chance.a LEFT JOIN chance.b ON b.a_id = a.id;
+CREATE VIEW chance.d AS
+SELECT a.id, a.n, b.v, b.w FROM chance.a LEFT JOIN chance.b ON b.a_id = a.id;
 """
 
 # Columns of integers; everything else is made one by an expression.
@@ -41,7 +44,7 @@ class Chance:
     """Writes statements; the same seed writes the same."""
 
     def __init__(self, seed: int) -> None:
-        self._random = Random(seed)  # noqa: S311
+        self._random = Random(seed)
         self._names = 0
 
     def statement(self) -> str:
@@ -88,8 +91,10 @@ class Chance:
             filled.append(
                 f"INSERT INTO chance.b VALUES ({number}, {pick(('NULL', '0', '1', '2'))}, {v}, {w})"
             )
-        for number in range(pick((0, 2))):
-            filled.append(f"INSERT INTO chance.c VALUES ({number}, {pick((0, 1, 2, 7))})")
+        filled += [
+            f"INSERT INTO chance.c VALUES ({number}, {pick((0, 1, 2, 7))})"
+            for number in range(pick((0, 2)))
+        ]
         return ["TRUNCATE chance.a, chance.b, chance.c", *filled]
 
     def _name(self, letter: str) -> str:
@@ -204,11 +209,11 @@ class Chance:
                 f"CASE WHEN {self._predicate(columns)} THEN {one} END",
                 f"(SELECT max(q.v) FROM chance.b AS q WHERE q.v > {one})",
                 f"(SELECT count(*)::int FROM chance.b AS q WHERE q.v > {one})",
-                f"(SELECT coalesce(sum(q.w), 0)::int FROM chance.b AS q)",
+                "(SELECT coalesce(sum(q.w), 0)::int FROM chance.b AS q)",
                 f"(SELECT q.v FROM chance.b AS q WHERE q.w = {one} LIMIT 1)",
                 f"(SELECT {one})",
                 f"(ARRAY[{one}, {other}])[1]",
-                f"cardinality(ARRAY(SELECT q.w FROM chance.b AS q))",
+                "cardinality(ARRAY(SELECT q.w FROM chance.b AS q))",
                 f"num_nulls({one}, {other})",
                 f"length(concat({one}, {other}))",
                 f"({self._predicate(columns)})::int",
@@ -261,11 +266,8 @@ class Chance:
             ("", " LEFT JOIN chance.b AS o ON o.id = r.x0", " INNER JOIN chance.b AS o ON true")
         )
         second = self._random.choice((second, "o.v")) if join else second
-        return (
-            f"SELECT 1, {first} UNION SELECT r.x0 + 1, {second} FROM {name} AS r{join} "
-            "WHERE r.x0 < 3",
-            2,
-        )
+        text = f"SELECT 1, {first} UNION SELECT r.x0 + 1, {second} FROM {name} AS r{join}"
+        return f"{text} WHERE r.x0 < 3", 2
 
     def _writing(self) -> tuple[str, int]:
         returned = ", ".join(self._random.choice(("b.v", "b.w", "b.id", "b.w + b.v")) for _ in "ab")
@@ -276,28 +278,22 @@ class Chance:
         kind = self._random.random()
         if kind < 0.4:
             more = self._random.choice((", a.m", ", a.n", ""))
-            return (
-                f"UPDATE chance.b AS b SET w = {value} FROM chance.a AS a WHERE {where} "
-                f"RETURNING {returned}{more}",
-                3 if more else 2,
-            )
+            text = f"UPDATE chance.b AS b SET w = {value} FROM chance.a AS a WHERE {where}"
+            return f"{text} RETURNING {returned}{more}", 3 if more else 2
         if kind < 0.6:
-            return (
-                f"DELETE FROM chance.b AS b USING chance.a AS a WHERE {where} "
-                f"RETURNING {returned}, a.m",
-                3,
-            )
+            text = f"DELETE FROM chance.b AS b USING chance.a AS a WHERE {where}"
+            return f"{text} RETURNING {returned}, a.m", 3
         if kind < 0.7:
-            return (
+            text = (
                 "MERGE INTO chance.b AS b USING chance.a AS a ON a.id = b.a_id "
                 f"WHEN MATCHED THEN UPDATE SET w = {value} "
-                "WHEN NOT MATCHED THEN INSERT VALUES (a.id + 100, NULL, 1, NULL) "
-                f"RETURNING {returned}, a.m",
-                3,
+                "WHEN NOT MATCHED THEN INSERT VALUES (a.id + 100, NULL, 1, NULL)"
             )
+            return f"{text} RETURNING {returned}, a.m", 3
         conflict = self._random.choice(
             ("", " ON CONFLICT DO NOTHING", " ON CONFLICT (id) DO UPDATE SET v = 1, w = NULL")
         )
         inserted = value if "b." not in value and "a." not in value else "a.m"
-        source = f"SELECT a.id + {self._random.choice((0, 100))}, a.m, 1, {inserted} FROM chance.a AS a"
-        return f"INSERT INTO chance.b AS b {source}{conflict} RETURNING {returned}", 2
+        number = f"a.id + {self._random.choice((0, 100))}"
+        text = f"INSERT INTO chance.b AS b SELECT {number}, a.m, 1, {inserted} FROM chance.a AS a"
+        return f"{text}{conflict} RETURNING {returned}", 2
