@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from clonedb.check.catalogue import Catalogue
+from clonedb.check.conditions import bare, split
 from clonedb.check.dependencies import Dependencies
 from clonedb.query.statements import Query
 
@@ -51,6 +52,8 @@ class SchemaHashes:
             if brace:
                 fields: dict[str, Any] = json.loads(brace + rest)
                 fields.pop("comment", None)
+                if str(fields.get("definition", "")).startswith("CHECK"):
+                    fields["definition"] = _flat(fields["definition"])
                 line = start + json.dumps(fields, sort_keys=True)
             words = start.split()
             for word in words[1:2]:
@@ -66,3 +69,19 @@ class SchemaHashes:
         }
         lines = [line for name in sorted(names) for line in self._by_name.get(name, [])]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:_DIGITS]
+
+
+def _flat(check: str) -> str:
+    """A CHECK with AND inside of AND as one, as it is after pg_dump, which is PostgreSQL's own."""
+    inner = re.fullmatch(r"CHECK \(\((.*)\)\)(.*)", check, re.DOTALL)
+    if inner is None:
+        return check
+    parts = _parts_of_and(inner[1])
+    return f"CHECK (({' AND '.join(parts)})){inner[2]}"
+
+
+def _parts_of_and(text: str) -> list[str]:
+    parts = split(bare(text), " AND ")
+    if len(parts) == 1:
+        return [text]
+    return [each for part in parts for each in _parts_of_and(part)]

@@ -35,6 +35,8 @@ from clonedb.resources import migrations_directory, sql_directory
 MAJOR: Final = 18
 SUPERUSER: Final = "clonedb_superuser"
 PRODUCTION: Final = "production"
+# Of what variables of libpq other than PGOPTIONS can set.
+_SESSION: Final = b"SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET geqo = on"
 
 # Raised when the way of making a scratch server changes.
 _FORMAT: Final = "1"
@@ -68,14 +70,20 @@ class Scratch:
     def connect(
         self, role: str = SUPERUSER, database: str = "clonedb"
     ) -> psycopg.Connection[tuple[Any, ...]]:
-        """An autocommitting connection, with `$1` for parameters."""
-        return psycopg.connect(
+        """An autocommitting connection, with `$1` for parameters.
+
+        What somebody's environment says of sessions (PGOPTIONS, PGTZ, …) changes nothing of it.
+        """
+        connection = psycopg.connect(
             self.dsn(role, database),
             autocommit=True,
             cursor_factory=psycopg.RawCursor,
             # EXPLAIN of a statement with parameters takes none itself, and cannot be prepared.
             prepare_threshold=None,
+            options="",
         )
+        connection.execute(_SESSION)
+        return connection
 
 
 def cache_directory() -> Path:

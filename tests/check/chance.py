@@ -70,8 +70,8 @@ class Chance:
         body, _ = self._select(ctes, 2)
         return (f"WITH RECURSIVE {', '.join(text)} " if text else "") + body
 
-    def rows(self) -> list[str]:
-        """Statements that fill the tables anew, some of them with nothing."""
+    def rows(self) -> str:
+        """Statements that fill the empty tables, some of them with nothing."""
         pick = self._random.choice
         filled = []
         for number in range(pick((0, 1, 4))):
@@ -95,7 +95,7 @@ class Chance:
             f"INSERT INTO chance.c VALUES ({number}, {pick((0, 1, 2, 7))})"
             for number in range(pick((0, 2)))
         ]
-        return ["TRUNCATE chance.a, chance.b, chance.c", *filled]
+        return "; ".join(filled)
 
     def _name(self, letter: str) -> str:
         self._names += 1

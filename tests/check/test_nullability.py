@@ -21,6 +21,7 @@ from clonedb.check.describe import TreeReader
 from clonedb.check.nullability import TreeProof
 from clonedb.check.planner_proof import PlannerProof, without_limit
 from clonedb.check.scratch import SUPERUSER, Scratch
+from clonedb.query.statements import Statement
 
 SCHEMA = """
 CREATE SCHEMA cases;
@@ -318,6 +319,20 @@ def test_what_is_proved_is_true_and_what_is_not_may_be_null(prover: Prover, name
         told = "never NULL" if letter == "y" else "NULL in a row" if shown else "may be NULL"
         print(f"case {name}: column {number + 1} {told}: {case.sql}")
         assert shown == (letter == "n" and "abcdefg"[number] not in case.unshown), values
+
+
+@pytest.mark.parametrize(
+    ("text", "idle"),
+    [
+        ("SELECT a.n FROM cases.a WHERE a.id = $1", True),
+        ("DELETE FROM cases.a AS a WHERE a.id = $1", True),
+        ("SELECT a.n FROM cases.a WHERE a.m IS NOT DISTINCT FROM $1", False),
+        ("WITH gone AS (DELETE FROM cases.b) SELECT a.n FROM cases.a WHERE a.id = $1", False),
+    ],
+)
+def test_a_parameter_whose_null_does_nothing(prover: Prover, text: str, idle: bool) -> None:
+    statement = Statement("x.x", text, ("id",), "write", "pool", None, None, "sql/x.sql", 1)
+    assert prover.planner.does_nothing(statement, "id", "integer") == idle
 
 
 def test_two_hundred_columns(prover: Prover) -> None:
