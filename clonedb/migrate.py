@@ -34,8 +34,8 @@ from clonedb.settings import connection_parameters
 _logger = logging.getLogger("clonedb.migrate")
 
 _PRINTED_BY: Final = {
-    "search_path": "", "DateStyle": "ISO, YMD", "IntervalStyle": "postgres", "TimeZone": "UTC",
-    "bytea_output": "hex", "extra_float_digits": "1", "quote_all_identifiers": "off",
+    "search_path": "", "DateStyle": "ISO, YMD", "IntervalStyle": "postgres",
+    "bytea_output": "hex", "extra_float_digits": "1", "TimeZone": "UTC",
 }  # fmt: skip
 
 

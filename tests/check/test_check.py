@@ -221,6 +221,9 @@ def test_a_broken_migration_in_the_middle(cache: Path, tmp_path: Path) -> None:
     (folder / "0003_break.rollback.sql").write_text("SELECT 1;")
     with pytest.raises(MigrationError, match="0003_break"):
         check_folder(migrations=folder, cache=cache / "broken")
+    broken = command(cache / "broken", "--migrations", folder)
+    assert (broken.returncode, broken.stdout) == (2, "")
+    assert broken.stderr.count("\n") == 1
 
 
 def test_migrations_of_ones_own_are_rehearsed_into_the_ledger(
