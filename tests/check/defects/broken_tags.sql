@@ -60,11 +60,13 @@ SELECT count(*) AS n FROM clonedb.knowledge_documents AS d TABLESAMPLE BERNOULLI
 SELECT max(t.total_cost) AS most FROM clonedb.conversation_turns AS t;
 
 -- name: a_scan_that_nobody_may_do()
--- No login may run it, and its plan is as bad as before.
+-- No login may change what is logged, and the plan is as bad as before.
 -- users: all
-SELECT count(*) AS n
-FROM clonedb.rate_limit_receipts AS r
-INNER JOIN pg_catalog.pg_authid AS a ON a.rolname = r.subject;
+UPDATE clonedb.audit_logs AS l SET resource = 'x' WHERE l.created_at > now();
+
+-- name: no_plan_at_all()
+-- It prepares, and no login that runs it may read what it reads.
+SELECT a.rolname FROM pg_catalog.pg_authid AS a;
 
 -- name: a_promise_that_is_over(user_id)
 -- The scan that was meant is not done.
