@@ -35,7 +35,6 @@ from clonedb.resources import migrations_directory, sql_directory
 MAJOR: Final = 18
 SUPERUSER: Final = "clonedb_superuser"
 PRODUCTION: Final = "production"
-# Of what variables of libpq other than PGOPTIONS can set.
 _SESSION: Final = b"SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET geqo = on"
 
 # Raised when the way of making a scratch server changes.
@@ -70,18 +69,12 @@ class Scratch:
     def connect(
         self, role: str = SUPERUSER, database: str = "clonedb"
     ) -> psycopg.Connection[tuple[Any, ...]]:
-        """An autocommitting connection, with `$1` for parameters.
-
-        What somebody's environment says of sessions (PGOPTIONS, PGTZ, …) changes nothing of it.
-        """
+        """An autocommitting connection, with `$1` for parameters, alike in any environment."""
+        # EXPLAIN of a statement with parameters takes none itself, and cannot be prepared.
         connection = psycopg.connect(
-            self.dsn(role, database),
-            autocommit=True,
-            cursor_factory=psycopg.RawCursor,
-            # EXPLAIN of a statement with parameters takes none itself, and cannot be prepared.
-            prepare_threshold=None,
-            options="",
-        )
+            self.dsn(role, database), autocommit=True, cursor_factory=psycopg.RawCursor,
+            prepare_threshold=None, options="",
+        )  # fmt: skip
         connection.execute(_SESSION)
         return connection
 
