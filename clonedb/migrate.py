@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 import psycopg
@@ -32,6 +32,11 @@ from clonedb.resources import migrations_directory, sql_directory
 from clonedb.settings import connection_parameters
 
 _logger = logging.getLogger("clonedb.migrate")
+
+_PRINTED_BY: Final = {
+    "search_path": "", "DateStyle": "ISO, YMD", "IntervalStyle": "postgres",
+    "bytea_output": "hex", "extra_float_digits": "1", "TimeZone": "UTC",
+}  # fmt: skip
 
 
 class MigrationStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -211,8 +216,9 @@ def catalogue(dsn: str) -> list[str]:
     query = (sql_directory() / "setup" / "catalogue.sql").read_text(encoding="utf-8")
     with connect(connection_parameters(dsn)) as connection:
         try:
-            # With an empty path every name in a definition is qualified.
-            connection.execute("SELECT set_config('search_path', '', false)")
+            # Names are qualified, and constants printed alike in everybody's environment.
+            for name, value in _PRINTED_BY.items():
+                connection.execute("SELECT set_config(%s, %s, false)", [name, value])
             # Sorted here: there the order would be that of the database's collation.
             return sorted(str(row[0]) for row in connection.execute(query.encode()))
         except psycopg.Error as error:

@@ -502,7 +502,7 @@ newest AS (
         AND EXISTS (SELECT FROM session)  -- when: window
         AND t.id >= :first_id::uuid  -- when: window
         AND t.id < :end_id::uuid  -- when: window
-    ORDER BY t.turn_number DESC
+    ORDER BY t.turn_number DESC, t.id DESC
     LIMIT :limit::bigint
 )
 SELECT

@@ -55,6 +55,7 @@ ORDER BY claimed.id;
 -- Moves uploads that were given up without a word to the outbox.
 -- lane: pool
 -- plan_cache_mode: force_custom_plan
+-- users: all
 WITH expired AS (
     SELECT
         u.user_id,

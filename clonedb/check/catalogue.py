@@ -103,6 +103,7 @@ class Function:
     as_owner: bool
     owner: str
     leakproof: bool
+    is_volatile: bool
 
     @property
     def shown(self) -> str:

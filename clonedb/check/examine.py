@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import psycopg
 
@@ -24,101 +23,16 @@ from clonedb.check.describe import (
     TreeReader,
     describe_all,
 )
+from clonedb.check.examined import LOGINS, NOBODY, ROLES, Column, Examined, Variant
 from clonedb.check.migrations.taken import LocksTaken
 from clonedb.check.nullability import TreeProof
 from clonedb.check.planner_proof import PlannerProof
-from clonedb.check.plans import Plan, Planner, with_limits
+from clonedb.check.plans import Planner, with_limits
 from clonedb.check.reading import limit_parameters
 from clonedb.check.scratch import PRODUCTION, Scratch, sizes_file
 from clonedb.check.sizes import Sizes, read_sizes
-from clonedb.check.tree import Node
 from clonedb.check.two_people import FIRST, SECOND, Meeting, TwoPeople
 from clonedb.query.statements import Query, Statement
-
-LOGINS: Final = ("clonedb_app", "clonedb_worker")
-ROLES: Final = (*LOGINS, "clonedb_readonly", "clonedb_dba")
-
-# What is planned as by nobody in particular: no policy hides a row, no right is missing.
-NOBODY: Final = "no policy"
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of a result, with what is proved of it."""
-
-    name: str
-    type: int
-    table: int
-    number: int
-    never_null: bool
-
-
-@dataclass(slots=True)
-class Variant:
-    """One declared choice of a query's lines; `labels` say which, for there may be several."""
-
-    labels: list[str]
-    flags: frozenset[str]
-    statement: Statement
-    description: Description
-    tree: Node | None = None
-    columns: tuple[Column, ...] = ()
-    plans: dict[str, Plan | str] = field(default_factory=dict)
-
-    @property
-    def label(self) -> str:
-        return ", ".join(self.labels)
-
-
-@dataclass(slots=True)
-class Examined:
-    """A query and all that was found out about it."""
-
-    query: Query
-    count: int
-    refused: list[tuple[Statement, Refused]]
-    variants: list[Variant]
-    full: Variant | None
-    parameters: dict[str, int]
-    used: Dependencies
-    missing: dict[str, list[str]]
-    # The lock that it takes on each table.
-    locks: dict[str, str] = field(default_factory=dict)
-    null_is_idle: frozenset[str] = frozenset()
-    # What two people's rows have shown; `comparable` if a person sees, or changes, their own.
-    meetings: list[tuple[Variant, str | None, Meeting]] = field(default_factory=list)
-    comparable: bool = False
-
-    @property
-    def roles(self) -> list[str]:
-        """Who may run it."""
-        return [role for role, lacking in self.missing.items() if not lacking]
-
-    @property
-    def logins(self) -> list[str]:
-        """The logins that may run it."""
-        return [role for role in LOGINS if not self.missing.get(role, [role])]
-
-    def login_of(self, variant: Variant) -> str | None:
-        """Who runs a variant: the app's login for one user, the worker's across users."""
-        one_user = "user_id" in variant.statement.parameters
-        across = self.query.tags.get("users") == "all" and not one_user
-        allowed = self.logins[::-1] if across else self.logins
-        return allowed[0] if allowed else None
-
-    def plan_of(self, variant: Variant) -> Plan | None:
-        """The plan of a variant for its login, None where there is none."""
-        plan = variant.plans.get(self.login_of(variant) or "")
-        return plan if isinstance(plan, dict) else None
-
-    @property
-    def trees(self) -> Iterator[Variant]:
-        """The variants whose trees are known, the full statement among them."""
-        known = [each for each in self.variants if each.tree is not None]
-        full = self.full
-        if full is not None and full.tree is not None and all(each is not full for each in known):
-            known.append(full)
-        return iter(known)
 
 
 class Examination:
@@ -156,9 +70,6 @@ class Examination:
         }
         self.outliner = self._planners[NOBODY]
         self.people = TwoPeople(self.connect(), self.catalogue)
-        self._keyed = {
-            relation.oid for relation in self.catalogue.relations.values() if relation.user_key
-        }
 
     def connect(self, database: str = "clonedb") -> psycopg.Connection[Any]:
         return self._stack.enter_context(self.scratch.connect(database=database))
@@ -200,7 +111,7 @@ class Examination:
         if any(True for _ in found.trees):
             self._plan(found)
         found.null_is_idle = frozenset(self._idle_parameters(found))
-        if self.people.present and self._keyed.intersection(found.used.tables):
+        if self.people.present and self.people.may_reach(found.used):
             self._let_meet(found)
         return found
 
@@ -216,7 +127,8 @@ class Examination:
         shapes: dict[tuple[ResultColumn, ...], tuple[Column, ...]] = {}
         for variant in (*found.variants, *([found.full] if found.full else [])):
             only_filters = all(each.startswith("filter") for each in variant.labels)
-            if variant.tree is None and not (only_filters and found.full is not None):
+            stands_apart = only_filters and found.full not in (None, variant)
+            if variant.tree is None and not stands_apart:
                 variant.tree = self._trees.tree(variant.statement.text)
                 if variant.tree is not None:
                     found.used.add(dependencies(variant.tree))

@@ -9,9 +9,6 @@ Nothing in it depends on the day, the machine or the data: no object ids, no cos
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from textwrap import wrap
@@ -19,38 +16,15 @@ from typing import Any, Final
 
 from clonedb.check.catalogue import Catalogue
 from clonedb.check.dependencies import Dependencies
-from clonedb.check.examine import Column, Examined, Variant
+from clonedb.check.examined import Column, Examined, Variant
+from clonedb.check.hashes import SchemaHashes, files_hash, query_hash
 from clonedb.check.migrations.query_locks import lock_lines
 from clonedb.check.plans import PAGE_ROWS, Planner
 from clonedb.check.scratch import MAJOR
 from clonedb.query.statements import Query
 
 MADE_FROM: Final = "made_from.txt"
-_DIGITS: Final = 16
 _INDENT: Final = "    "
-_MONTH: Final = re.compile(r"_\d{4}_\d\d\b")
-
-
-def query_hash(query: Query) -> str:
-    """A digest of a query as its file has it: header, lines and their conditions."""
-    content: list[Any] = [
-        query.name,
-        str(query.operation),
-        query.parameters,
-        dict(query.tags),
-        query.doc,
-    ]
-    content += [[line.parts, line.conditions] for line in query.lines]
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:_DIGITS]
-
-
-def files_hash(files: Iterable[Path]) -> str:
-    """A digest of files by name and content, line ends apart."""
-    hashed = hashlib.sha256()
-    for file in sorted(files):
-        content = file.read_bytes().replace(b"\r\n", b"\n")
-        hashed.update(file.name.encode() + b"\0" + content + b"\0")
-    return hashed.hexdigest()[:_DIGITS]
 
 
 def made_from(migrations: Path, sizes: Path) -> str:
@@ -72,35 +46,6 @@ def path_of(query: Query) -> str:
     """Where the file of a query is, below sql/ledger/."""
     module, _, name = query.name.partition(".")
     return f"{module}/{name}.txt"
-
-
-class SchemaHashes:
-    """Digests of the part of the schema that a query touches, so that other changes are quiet."""
-
-    def __init__(self, lines: Iterable[str]) -> None:
-        self._by_name: dict[str, list[str]] = {}
-        for line in lines:
-            start, brace, rest = line.partition("{")
-            if _MONTH.search(start) or _MONTH.search(rest):
-                continue  # as many as there are months; their parent has the same
-            if brace:
-                fields: dict[str, Any] = json.loads(brace + rest)
-                fields.pop("comment", None)
-                line = start + json.dumps(fields, sort_keys=True)
-            words = start.split()
-            for word in words[1:2]:
-                name = word.removeprefix("clonedb.").partition("(")[0]
-                self._by_name.setdefault(name, []).append(line)
-
-    def of(self, catalogue: Catalogue, used: Dependencies) -> str:
-        names = {catalogue.relations[oid].name for oid in used.tables}
-        names |= {
-            catalogue.functions[oid].name
-            for oid in used.functions
-            if catalogue.functions[oid].schema == "clonedb"
-        }
-        lines = [line for name in sorted(names) for line in self._by_name.get(name, [])]
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:_DIGITS]
 
 
 class LedgerWriter:

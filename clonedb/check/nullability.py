@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from clonedb.check.catalogue import Catalogue
+from clonedb.check.faithful import ALWAYS, IF_GIVEN, Faithful
 from clonedb.check.tree import Node
 
 _RELATION, _SUBQUERY, _JOIN, _FUNCTION, _VALUES, _CTE, _GROUP = "0", "1", "2", "3", "5", "6", "9"
@@ -29,57 +30,12 @@ _INTERSECT, _EXCEPT = 2, 3
 _CURRENT_SCHEMA: Final = 14  # the only one of CURRENT_DATE, CURRENT_USER, … that may be NULL
 
 
-def _names(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-# Built-in functions that give no NULL unless an argument is NULL: casts, clocks, lengths, texts.
-# Not extract() and date_part(), which are NULL for an infinite time; nor array_length().
-_FAITHFUL: Final = _names(
-    """
-    abs array_append array_cat bool btrim bytea cardinality ceil ceiling char_length
-    character_length clock_timestamp date date_trunc decode encode exp float4 float8 floor
-    gen_random_uuid inet int2 int4 int8 left length lower ltrim make_interval md5 now numeric
-    octet_length pg_is_in_recovery power repeat replace reverse right round rtrim sha224 sha256
-    sha384 sha512 sqrt statement_timestamp substr text timestamp timestamptz timezone to_json
-    to_jsonb transaction_timestamp trunc upper uuid uuidv4 uuidv7 xid8
-    """
-)
-# These give no NULL whatever their arguments are.
-_NEVER: Final = _names(
-    """
-    concat concat_ws json_build_array json_build_object jsonb_build_array jsonb_build_object
-    num_nonnulls num_nulls
-    """
-)
-_OPERATORS: Final = _names(
-    "= <> < <= > >= + - * / % || && @> <@ ~ !~ ~* !~* ~~ !~~ ~~* !~~* @@ ^ ? ?| ?&"
-)
-# Paths are the ones whose + is NULL, so geometry is left out, and with it what may come.
-_ORDINARY: Final = _names(
-    """
-    anyarray anycompatible anycompatiblearray anyelement anynonarray bigint boolean bytea date inet
-    integer interval jsonb name numeric oid real smallint text tsquery tsvector uuid xid xid8
-    """
-) | {
-    "character varying",
-    "double precision",
-    "timestamp with time zone",
-    "timestamp without time zone",
-}
-_COUNTS: Final = frozenset({"count"})
-# Over one row or more with an argument that is never NULL they are not NULL.
-_AGGREGATES: Final = _names(
-    "array_agg avg bool_and bool_or every json_agg jsonb_agg max min string_agg sum"
-)
-_WINDOWS: Final = _names("count cume_dist dense_rank percent_rank rank row_number")
-
-
 class TreeProof:
     """Proves by the parse tree."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
+        self._faithful = Faithful(catalogue)
 
     def proved(self, query: Node) -> list[bool]:
         """For each column of the result, in order, whether it is proved to be never NULL."""
@@ -154,53 +110,26 @@ class TreeProof:
             case "SQLVALUEFUNCTION":
                 return node.number("op") < _CURRENT_SCHEMA
             case "FUNCEXPR":
-                return self._function(node, every(arguments))
+                faithful = self._faithful.function(node)
+                return faithful == ALWAYS or (faithful == IF_GIVEN and every(arguments))
             case "OPEXPR":
-                return self._operator(node) and every(arguments)
+                return self._faithful.operator(node) and every(arguments)
             case "AGGREF":
                 return self._aggregate(node, scope, assumed)
             case "WINDOWFUNC":
-                name = self._catalogue.functions[node.number("winfnoid")]
-                return name.schema == "pg_catalog" and name.name in _WINDOWS
+                return self._faithful.window(node)
             case "SUBLINK":
                 return self._sublink(node, scope, assumed)
         return False
 
-    def _function(self, node: Node, arguments_never: bool) -> bool:
-        function = self._catalogue.functions[node.number("funcid")]
-        if function.schema != "pg_catalog" or node.flag("funcretset"):
-            return False
-        if function.name in _NEVER and not node.flag("funcvariadic"):
-            return True
-        return function.name in _FAITHFUL and arguments_never and not self._reads_json(node)
-
-    def _reads_json(self, node: Node) -> bool:
-        # Casting the JSON null to a number gives NULL.
-        first = node.nodes("args")[:1]
-        types = [self._catalogue.type_name(_type_of(each)) for each in first]
-        return types in (["jsonb"], ["json"]) and node.text("funcformat") in ("1", "2")
-
-    def _operator(self, node: Node) -> bool:
-        operator = self._catalogue.operators[node.number("opno")]
-        types = {
-            self._catalogue.type_name(each) for each in (operator.left, operator.right) if each
-        }
-        return (
-            operator.schema == "pg_catalog"
-            and operator.name in _OPERATORS
-            and {each.removesuffix("[]") for each in types} <= _ORDINARY
-        )
-
     def _aggregate(self, node: Node, scope: tuple[Node, ...], assumed: frozenset[str]) -> bool:
-        function = self._catalogue.functions[node.number("aggfnoid")]
-        if function.schema != "pg_catalog" or node.number("agglevelsup"):
-            return False
-        if function.name in _COUNTS:
-            return True
+        faithful = self._faithful.aggregate(node)
+        if faithful == ALWAYS or node.number("agglevelsup"):
+            return faithful == ALWAYS and not node.number("agglevelsup")
         grouped = bool(scope[0].nodes("groupClause")) and not scope[0].nodes("groupingSets")
         return (
             grouped
-            and function.name in _AGGREGATES
+            and faithful == IF_GIVEN
             and node.node("aggfilter") is None
             and all(
                 self._never(each.node("expr"), scope, assumed)
@@ -337,7 +266,8 @@ class TreeProof:
             query = cte.node("ctequery")
             if cte.text("ctename") != name or query is None:
                 continue
-            key = f"{name}.{number}"
+            # By what it is, for a CTE inside of it may have its name.
+            key = f"{id(cte)}.{number}"
             if key in assumed:
                 # The recursion's own rows: if the first rows and those made of rows like these are
                 # never NULL, all are.
@@ -358,19 +288,3 @@ def _conjuncts(node: Node | None) -> list[Node]:
     if node.tag == "BOOLEXPR" and node.text("boolop") == "and":
         return [part for each in node.nodes("args") for part in _conjuncts(each)]
     return [node]
-
-
-def _type_of(node: Node) -> int:
-    for name in (
-        "vartype",
-        "consttype",
-        "paramtype",
-        "funcresulttype",
-        "opresulttype",
-        "resulttype",
-        "coalescetype",
-        "casetype",
-    ):
-        if name in node.fields:
-            return node.number(name)
-    return 0

@@ -79,6 +79,10 @@ def _plan_of(row: Any) -> dict[str, Any] | None:
 
 
 def _is_idle(plan: dict[str, Any]) -> bool:
+    # What WITH writes is written whether its rows are read or not.
+    for child in plan.get("Plans", []):
+        if child["Node Type"] == "ModifyTable" and not _is_idle(child):
+            return False
     if plan["Node Type"] == "ModifyTable":
         return all(_is_idle(each) for each in plan.get("Plans", []))
     if plan["Node Type"] == "Aggregate" and plan.get("Plans"):

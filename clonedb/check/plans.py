@@ -84,7 +84,7 @@ class Planner:
         self._connection = connection
         self._catalogue = catalogue
         self.stored_rows = stored_rows
-        self._whole_tables = {
+        self.whole_tables = {
             each.name: whole.name
             for each in catalogue.relations.values()
             if each.is_partition and (whole := catalogue.whole(each.oid)) is not None
@@ -125,10 +125,10 @@ class Planner:
             indexes = [each["Index Name"] for each in (node, *inner) if "Index Name" in each]
             if "Filter" in node and not indexed:
                 # What is filtered away is looked at too.
-                read = indexes[0] if indexes else self._whole_tables.get(table, table)
+                read = indexes[0] if indexes else self.whole_tables.get(table, table)
                 rows = max(rows, self.stored_rows.get(read, 0))
             yield Scan(
-                self._whole_tables.get(table, table),
+                self.whole_tables.get(table, table),
                 re.sub(r"_\d+$", "", str(node.get("Alias", table))),
                 str(node["Node Type"]),
                 self._whole_indexes.get(indexes[0], indexes[0]) if indexes else None,
@@ -197,7 +197,7 @@ class Planner:
             kind += f" {self._whole_indexes.get(index, index)}"
         table = node.get("Relation Name")
         if table is not None:
-            whole = self._whole_tables.get(table, table)
+            whole = self.whole_tables.get(table, table)
             alias = (
                 re.sub(r"_\d+$", "", str(node.get("Alias", whole)))
                 if whole != table
@@ -216,7 +216,7 @@ class Planner:
 
     def _without_months(self, text: str) -> str:
         text = re.sub(r"\b([a-z]\w*?)_\d+\.", r"\1.", text)
-        return re.sub(r"\b\w+_\d{4}_\d\d\b", lambda m: self._whole_tables.get(m[0], m[0]), text)
+        return re.sub(r"\b\w+_\d{4}_\d\d\b", lambda m: self.whole_tables.get(m[0], m[0]), text)
 
 
 def nodes(plan: Plan) -> Iterator[Plan]:

@@ -11,7 +11,10 @@ from clonedb.check.tree import Node
 
 RELATION, SUBQUERY, JOIN, FUNCTION, VALUES, CTE, GROUP = "0", "1", "2", "3", "5", "6", "9"
 _WRAPPERS: Final = ("RELABELTYPE", "COERCEVIAIO", "COLLATEEXPR", "ARRAYCOERCEEXPR")
-_NAME: Final = re.compile(rb'(?:"(?:[^"]|"")*"|[A-Za-z_\x80-\xff][\w$\x80-\xff]*)(?P<dot>\s*\.)?')
+_DEEP: Final = 20
+_IDENTIFIER: Final = rb'(?:"(?:[^"]|"")*"|[A-Za-z_\x80-\xff][\w$\x80-\xff]*)'
+_NAME: Final = re.compile(rb"(?P<name>" + _IDENTIFIER + rb")(?P<dot>\s*\.)?")
+_STAR: Final = re.compile(rb"(?:" + _IDENTIFIER + rb"\s*\.\s*)*\*")
 
 
 class Level(NamedTuple):
@@ -66,14 +69,16 @@ def limit_parameters(tree: Node | None) -> set[int]:
     return {each.number("paramid") for each in limits if each is not None and each.tag == "PARAM"}
 
 
-def predicates(query: Node) -> Iterator[Node]:
-    """The parts of WHERE, ON, HAVING and DO UPDATE … WHERE that must all hold."""
+def predicates(query: Node, *, of_rows: bool = False) -> Iterator[Node]:
+    """The parts of WHERE and ON that must all hold; unless only `of_rows`, of HAVING as well."""
     for node in own_nodes(query):
         if node.tag in ("FROMEXPR", "JOINEXPR"):
             yield from _parts(node.node("quals"))
-        elif node.tag == "ONCONFLICTEXPR":
+        elif node.tag == "ONCONFLICTEXPR" and not of_rows:
             yield from _parts(node.node("onConflictWhere"))
-    yield from _parts(query.node("havingQual"))
+    yield from _parts(query.node("mergeJoinCondition"))
+    if not of_rows:
+        yield from _parts(query.node("havingQual"))
 
 
 def _parts(node: Node | None) -> Iterator[Node]:
@@ -87,9 +92,17 @@ def _parts(node: Node | None) -> Iterator[Node]:
 
 
 def base_column(
-    catalogue: Catalogue, node: Node | None, scope: tuple[Node, ...]
+    catalogue: Catalogue,
+    node: Node | None,
+    scope: tuple[Node, ...],
+    *,
+    searched: bool = False,
 ) -> tuple[int, int] | None:
-    """The table and column that a plain reference leads to, through CTEs, sub-selects and joins."""
+    """The table and column that a plain reference leads to, through CTEs, sub-selects and joins.
+
+    With `searched` only where a predicate on it may be one of the table itself: not out of a CTE
+    that is made as a whole, or behind a LIMIT.
+    """
     while node is not None and node.tag in _WRAPPERS:
         node = node.node("arg")
     if node is None or node.tag != "VAR" or node.number("varlevelsup") >= len(scope):
@@ -102,14 +115,46 @@ def base_column(
     if kind in (JOIN, GROUP):
         expressions: Any = entry.fields["joinaliasvars" if kind == JOIN else "groupexprs"] or []
         inner = expressions[number - 1] if number <= len(expressions) else None
-        return base_column(catalogue, inner, scope)
+        return base_column(catalogue, inner, scope, searched=searched)
     source, around = entry.node("subquery"), scope
     if kind == CTE:
         source, around = find_cte(entry, scope)
     if source is None or source.node("setOperations") is not None:
         return None
+    if searched and (source.node("limitCount") is not None or _is_made_whole(entry, scope)):
+        return None
     entries = [each for each in result_entries(source) if each.number("resno") == number]
-    return base_column(catalogue, entries[0].node("expr"), (source, *around)) if entries else None
+    if not entries:
+        return None
+    expression = entries[0].node("expr")
+    return base_column(catalogue, expression, (source, *around), searched=searched)
+
+
+def _is_made_whole(entry: Node, scope: tuple[Node, ...]) -> bool:
+    """Whether a CTE is run by itself, and not as a part of what reads it."""
+    cte = next(
+        (
+            each
+            for each in (
+                scope[entry.number("ctelevelsup")].nodes("cteList")
+                if entry.text("rtekind") == CTE
+                else ()
+            )
+            if each.text("ctename") == entry.text("ctename")
+        ),
+        None,
+    )
+    query = cte.node("ctequery") if cte is not None else None
+    if cte is None or query is None:
+        return False
+    materialized = cte.text("ctematerialized")
+    return (
+        cte.flag("cterecursive")
+        or query.number("commandType") != 1
+        or bool(query.nodes("rowMarks"))
+        or materialized == "1"
+        or (materialized == "0" and cte.number("cterefcount") > 1)
+    )
 
 
 def find_cte(entry: Node, scope: tuple[Node, ...]) -> tuple[Node | None, tuple[Node, ...]]:
@@ -165,6 +210,53 @@ def is_functions_word(catalogue: Catalogue, node: Node | None, scope: tuple[Node
     )
 
 
+def results(node: Node, scope: tuple[Node, ...], depth: int = 0) -> Iterator[Node]:
+    """An expression, or what it may come to: of CASE, COALESCE, ARRAY, VALUES and sub-selects."""
+    bare = strip_casts(node)
+    if bare is None or depth > _DEEP:
+        return
+    if bare.tag == "CASEEXPR":
+        found = [each.node("result") for each in bare.nodes("args")] + [bare.node("defresult")]
+    elif bare.tag in ("COALESCEEXPR", "MINMAXEXPR"):
+        found = [*bare.nodes("args")]
+    elif bare.tag == "NULLIFEXPR":
+        found = [*bare.nodes("args")[:1]]
+    elif bare.tag == "ARRAYEXPR":
+        found = [*bare.nodes("elements")]
+    elif bare.tag == "VAR" and bare.number("varlevelsup") < len(scope):
+        for inner, around in _behind(bare, scope[bare.number("varlevelsup") :]):
+            yield from results(inner, around, depth + 1)
+        return
+    else:
+        yield node
+        return
+    for each in found:
+        if each is not None:
+            yield from results(each, scope, depth + 1)
+
+
+def _behind(node: Node, scope: tuple[Node, ...]) -> Iterator[tuple[Node, tuple[Node, ...]]]:
+    """The expressions that a column of VALUES, a sub-select, a CTE or a join comes from."""
+    entry, number = scope[0].nodes("rtable")[node.number("varno") - 1], node.number("varattno")
+    kind = entry.text("rtekind")
+    rows: Any = entry.fields.get("values_lists") or []
+    if kind == VALUES:
+        yield from ((row[number - 1], scope) for row in rows)
+    elif kind in (JOIN, GROUP):
+        inner: Any = entry.fields["joinaliasvars" if kind == JOIN else "groupexprs"] or []
+        yield from ((each, scope) for each in inner[number - 1 : number] if each is not None)
+    elif kind in (SUBQUERY, CTE):
+        source, around = entry.node("subquery"), scope
+        if kind == CTE:
+            source, around = find_cte(entry, scope)
+        if source is None:
+            return
+        for each in result_entries(source):
+            expression = each.node("expr")
+            if each.number("resno") == number and expression is not None:
+                yield expression, (source, *around)
+
+
 def strip_casts(node: Node | None) -> Node | None:
     """An expression without the casts around it."""
     while node is not None:
@@ -185,7 +277,18 @@ def location(node: Node) -> int:
     return min((each for each in found if each >= 0), default=-1)
 
 
+def is_star(text: bytes, offset: int) -> bool:
+    """Whether `*` or `t.*` stands at the offset."""
+    return _STAR.match(text, offset) is not None
+
+
 def is_qualified(text: bytes, offset: int) -> bool:
     """Whether the name at the offset is followed by a dot; True for what is no name."""
     name = _NAME.match(text, offset)
     return name is None or name["dot"] is not None
+
+
+def name_at(text: bytes, offset: int) -> str:
+    """The name that stands at the offset, "" where there is none."""
+    name = _NAME.match(text, offset)
+    return name["name"].decode(errors="replace") if name is not None else ""

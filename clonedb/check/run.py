@@ -12,8 +12,10 @@ from typing import Final
 
 from clonedb import migrate
 from clonedb.check import ledger
-from clonedb.check.examine import Examination, Examined
+from clonedb.check.examine import Examination
+from clonedb.check.examined import Examined
 from clonedb.check.finding import Finding
+from clonedb.check.hashes import SchemaHashes, query_hash
 from clonedb.check.migrations import rehearsal
 from clonedb.check.migrations.comparison import compare
 from clonedb.check.migrations.rehearse import Rehearsed, texts_of
@@ -121,7 +123,7 @@ def _check_queries(
 def _ledger(
     examination: Examination, scratch: Scratch, found: Iterable[Examined]
 ) -> dict[str, str]:
-    schema = ledger.SchemaHashes(migrate.catalogue(scratch.dsn()))
+    schema = SchemaHashes(migrate.catalogue(scratch.dsn()))
     writer = ledger.LedgerWriter(examination.catalogue, schema, examination.outliner)
     return {ledger.path_of(each.query): writer.text(each) for each in found}
 
@@ -147,7 +149,7 @@ def offline(
         )
     for path, query in queries.items():
         content = _content(directory / path)
-        if f"\nquery     {ledger.query_hash(query)}\n" not in content:
+        if f"\nquery     {query_hash(query)}\n" not in content:
             what = _STALE if content else _ABSENT
             findings.append(Finding(query.path, query.line, query.name, what, remedy, "offline"))
     known = {ledger.MADE_FROM, *queries}

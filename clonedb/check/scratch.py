@@ -35,6 +35,7 @@ from clonedb.resources import migrations_directory, sql_directory
 MAJOR: Final = 18
 SUPERUSER: Final = "clonedb_superuser"
 PRODUCTION: Final = "production"
+_SESSION: Final = b"SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET geqo = on"
 
 # Raised when the way of making a scratch server changes.
 _FORMAT: Final = "1"
@@ -68,10 +69,14 @@ class Scratch:
     def connect(
         self, role: str = SUPERUSER, database: str = "clonedb"
     ) -> psycopg.Connection[tuple[Any, ...]]:
-        """An autocommitting connection, with `$1` for parameters."""
-        return psycopg.connect(
-            self.dsn(role, database), autocommit=True, cursor_factory=psycopg.RawCursor
-        )
+        """An autocommitting connection, with `$1` for parameters, alike in any environment."""
+        # EXPLAIN of a statement with parameters takes none itself, and cannot be prepared.
+        connection = psycopg.connect(
+            self.dsn(role, database), autocommit=True, cursor_factory=psycopg.RawCursor,
+            prepare_threshold=None, options="",
+        )  # fmt: skip
+        connection.execute(_SESSION)
+        return connection
 
 
 def cache_directory() -> Path:

@@ -10,7 +10,7 @@ from typing import Final
 from aiosql.types import SQLOperationType
 
 from clonedb.check.catalogue import Catalogue
-from clonedb.check.examine import Column, Examined
+from clonedb.check.examined import Column, Examined
 from clonedb.check.types import MODULES, parameter_type, result_type
 
 _HEADER: Final = '''"""The query modules, with the types that PostgreSQL gives what goes in and out.

@@ -8,7 +8,6 @@ the second person's id even in :user_id, so that it is the policies alone.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -69,13 +68,15 @@ class TwoPeople:
         ).fetchone()
         self._subject = str(row[0]) if row else ""
         self._rows = {each.oid: self._row(each) for each in self._tables}
-        ids = {
-            str(value)
-            for row in self._rows.values()
-            for name, value in row.items()
-            if value and (name == "id" or name == "user_id" or name == "subject_ref")
-        }
-        self._marks = {SECOND_NAME, *ids, *(each.replace("-", "") for each in ids)}
+        self._ids = sorted(
+            {
+                str(value)
+                for row in self._rows.values()
+                for name, value in row.items()
+                if value and (name == "id" or name == "user_id" or name == "subject_ref")
+            }
+        )
+        self._marks = {SECOND_NAME, *self._ids, *(each.replace("-", "") for each in self._ids)}
         self._digest = self._digest_of_rows()
 
     @property
@@ -114,12 +115,24 @@ class TwoPeople:
                 return Meeting(False, False)
             shown = self._shows(rows, values)
             changed = False
-            if statement.access == "write":
+            if statement.access == "write" or self._may_write(used):
                 connection.execute(b"RESET ROLE")
                 changed = self._digest_of_rows() != self._digest
             return Meeting(shown, changed)
         finally:
             connection.execute(b"ROLLBACK")
+
+    def may_reach(self, used: Dependencies) -> bool:
+        """Whether a statement may read people's rows: itself, through a view or in a function."""
+        keyed = {each.oid for each in self._tables}
+        relations, functions = self._catalogue.relations, self._catalogue.functions
+        return any(oid in keyed or relations[oid].kind in ("v", "m") for oid in used.tables) or any(
+            functions[oid].schema == "clonedb" for oid in used.functions
+        )
+
+    def _may_write(self, used: Dependencies) -> bool:
+        functions = (self._catalogue.functions[oid] for oid in used.functions)
+        return any(each.schema == "clonedb" and each.is_volatile for each in functions)
 
     def _shows(self, rows: Sequence[Any], values: Sequence[Any]) -> bool:
         # What was handed in may come back; a mark that was not, is the other's.
@@ -140,13 +153,16 @@ class TwoPeople:
                     return (
                         f'{{"{value}"}}' if kind_name.endswith("[]") and value[0] != "{" else value
                     )
+        if kind_name in ("uuid[]", "text[]"):
+            return "{" + ",".join(self._ids if kind_name == "uuid[]" else [SECOND_NAME]) + "}"
         if kind_name.endswith("[]"):
             return "{}"
-        if kind_name == "uuid" and re.search(r"first|from|start", name):
+        words = set(name.split("_"))
+        if kind_name == "uuid" and words & {"first", "from", "start"}:
             return _LOWEST_UUID
-        if kind_name == "uuid" and re.search(r"end|to|before", name):
+        if kind_name == "uuid" and words & {"end", "to", "before"}:
             return _HIGHEST_UUID
-        if kind_name.startswith("timestamp") and re.search(r"from|after|start", name):
+        if kind_name.startswith("timestamp") and words & {"from", "after", "start"}:
             return "2000-01-01T00:00:00Z"
         return _BY_TYPE.get(kind_name, "100")
 

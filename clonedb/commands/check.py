@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
+from clonedb.cli import COULD_NOT_RUN
 from clonedb.commands.terminal import AsJson, print_json, stderr, stdout
+from clonedb.errors import MigrationError
 
 if TYPE_CHECKING:
     from clonedb.check.finding import Finding
@@ -66,7 +68,12 @@ def check(
     if offline:
         findings, written, summary = compare_hashes(sql, migrations), [], "hashes compared"
     else:
-        done = check_folder(sql, migrations, only=query or ())
+        try:
+            done = check_folder(sql, migrations, only=query or ())
+        except MigrationError as error:
+            # Nothing was found of the queries: 1 is for findings.
+            stderr.print(f"clonedb: {' '.join(str(error).split())}", markup=False)
+            raise typer.Exit(COULD_NOT_RUN) from None
         findings, written = done.findings, done.written
         summary = f"{done.queries} queries, {done.variants} variants"
         if done.migrations:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from clonedb.generation.attacks import attacks
+from clonedb.generation.check import refusals
 from clonedb.generation.doctor import checks
 from clonedb.generation.grants import grants
 from clonedb.generation.ledger import ledger
@@ -26,6 +27,7 @@ _REPOSITORY: Final = Path(__file__).resolve().parents[2]
 GENERATED: Final[dict[str, Callable[[], str]]] = {
     "clonedb/protocols.py": protocols,
     "docs/attacks.md": attacks,
+    "docs/check.md": refusals,
     "docs/doctor.md": checks,
     "docs/grants.md": grants,
     "docs/schema.sql": schema,

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from clonedb.check.entry import Entry, read_entry
-from clonedb.check.ledger import MADE_FROM, files_hash, query_hash
+from clonedb.check.hashes import files_hash, query_hash
+from clonedb.check.ledger import MADE_FROM
 from clonedb.check.migrations import rehearsal
 from clonedb.check.migrations.locks import strength
 from clonedb.check.migrations.rehearsal import FOLDER as MIGRATIONS

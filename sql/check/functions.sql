@@ -7,6 +7,7 @@ SELECT
     p.proisstrict AS is_strict,
     p.prosecdef AS as_owner,
     pg_get_userbyid(p.proowner) AS owner,
-    p.proleakproof AS leakproof
+    p.proleakproof AS leakproof,
+    p.provolatile = 'v' AS is_volatile
 FROM pg_catalog.pg_proc AS p
 INNER JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace;

@@ -14,7 +14,8 @@ from planted_migrations import Migrations
 
 from clonedb.check import run
 from clonedb.check.ledger import write_files
-from clonedb.check.scratch import PRODUCTION, Scratch, scratch_server
+from clonedb.check.remembered import key_of
+from clonedb.check.scratch import PRODUCTION, SUPERUSER, Scratch, digest, scratch_server
 from clonedb.check.whole import check_folder, compare_hashes
 from clonedb.errors import EmbeddedError, InvalidInput, MigrationError, QueryFileError
 from clonedb.queries import modules
@@ -30,7 +31,7 @@ QUERY = "-- name: one()\n-- One.\nSELECT 1 AS one;\n"
 
 
 def test_the_ledger_is_the_same_again_elsewhere_and_on_another_day(
-    scratch: Scratch, cache: Path
+    scratch: Scratch, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = run.check(scratch, modules, only=SOME).ledger
     assert run.check(scratch, modules, only=SOME).ledger == first
@@ -38,6 +39,13 @@ def test_the_ledger_is_the_same_again_elsewhere_and_on_another_day(
         committed = sql_directory() / "ledger" / f"{name.replace('.', '/')}.txt"
         assert first[f"{name.replace('.', '/')}.txt"] == committed.read_text()
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    # What somebody has set for psql is nothing to it.
+    monkeypatch.setenv("TZ", "Asia/Kathmandu")
+    monkeypatch.setenv("PGTZ", "Asia/Kathmandu")
+    monkeypatch.setenv("PGGEQO", "off")
+    monkeypatch.setenv(
+        "PGOPTIONS", "-c datestyle=German -c intervalstyle=sql_standard -c enable_indexscan=off"
+    )
     with scratch_server(cache=cache / f"elsewhere{worker}") as other:
         # Another day has other months.
         for database in ("clonedb", PRODUCTION):
@@ -51,6 +59,71 @@ def test_the_ledger_is_the_same_again_elsewhere_and_on_another_day(
                     connection.execute(statement.encode())
         assert len(renamed) > 40
         assert run.check(other, modules, only=SOME).ledger == first
+
+
+class Restored(Scratch):
+    """A scratch server whose database has been through pg_dump."""
+
+    name = ""
+
+    def dsn(self, role: str = SUPERUSER, database: str = "clonedb") -> str:
+        return super().dsn(role, self.name if database == "clonedb" else database)
+
+
+def test_the_ledger_is_the_same_after_a_dump_and_a_restore(scratch: Scratch) -> None:
+    restored = Restored(scratch.server)
+    restored.name = f"restored_{os.getpid()}"
+    scratch.server.create_database(restored.name)
+    try:
+        programs = scratch.server.binaries
+        dump = subprocess.run(
+            [programs / "pg_dump", scratch.dsn()], capture_output=True, check=True
+        )
+        subprocess.run(
+            [programs / "psql", "-Xq", "-v", "ON_ERROR_STOP=1", restored.dsn()],
+            input=dump.stdout,
+            capture_output=True,
+            check=True,
+        )
+        some = (*SOME, "stored_objects.find")
+        before = run.check(scratch, modules, only=some).ledger
+        assert run.check(restored, modules, only=some).ledger == before
+    finally:
+        scratch.server.drop_database(restored.name)
+
+
+@pytest.mark.parametrize(
+    ("file", "before", "after"),
+    [
+        ("sql/users.sql", "-- users: all", "-- users:  all"),
+        ("sql/check/sizes.toml", "users = 200_000", "users = 200_001"),
+        ("sql/check/caches.toml", '"title",', ""),
+        ("clonedb/repositories/users.py", "    name: str | None", "    name: str"),
+        ("clonedb/repositories/users.py", "queries.users.exists", "queries.users.count"),
+        ("clonedb/check/plans.py", "PAGE_ROWS: Final = 51", "PAGE_ROWS: Final = 52"),
+        ("tests/check/mistakes.py", "find_by_id", "find_by_ids"),
+        ("migrations/0003_create_roles.sql", "", "-- more\n"),
+    ],
+)
+def test_nothing_is_remembered_when_what_it_was_made_from_has_changed(
+    tmp_path: Path, file: str, before: str, after: str
+) -> None:
+    root = sql_directory().parent
+    if file.startswith("migrations"):
+        file = f"migrations/{next(root.glob('migrations/0003_*')).name}"
+    for folder in {"sql", "clonedb", "tests/check", "migrations"}:
+        shutil.copytree(root / folder, tmp_path / folder)
+
+    def key() -> str:
+        folders = [tmp_path / "sql", tmp_path / "clonedb", tmp_path / "tests"]
+        return key_of(digest(tmp_path / "migrations"), folders)
+
+    first = key()
+    assert key() == first
+    text = (tmp_path / file).read_text()
+    assert before in text
+    (tmp_path / file).write_text(text.replace(before, after, 1))
+    assert key() != first
 
 
 def test_hashes_tell_without_a_server_what_has_changed(tmp_path: Path) -> None:
@@ -148,6 +221,9 @@ def test_a_broken_migration_in_the_middle(cache: Path, tmp_path: Path) -> None:
     (folder / "0003_break.rollback.sql").write_text("SELECT 1;")
     with pytest.raises(MigrationError, match="0003_break"):
         check_folder(migrations=folder, cache=cache / "broken")
+    broken = command(cache / "broken", "--migrations", folder)
+    assert (broken.returncode, broken.stdout) == (2, "")
+    assert broken.stderr.count("\n") == 1
 
 
 def test_migrations_of_ones_own_are_rehearsed_into_the_ledger(

@@ -3,6 +3,7 @@
 Every case is proved, and run on rows of which some lack what can be lacking: a column that is proved
 must not be NULL in any, and one that is not proved is NULL in some, unless the case says why it is
 not (`unshown`: PostgreSQL cannot know, or the rows have none).
+`pytest tests/check/test_nullability.py -rP | grep ^case` prints the table.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from clonedb.check.describe import TreeReader
 from clonedb.check.nullability import TreeProof
 from clonedb.check.planner_proof import PlannerProof, without_limit
 from clonedb.check.scratch import SUPERUSER, Scratch
+from clonedb.query.statements import Statement
 
 SCHEMA = """
 CREATE SCHEMA cases;
@@ -241,6 +243,18 @@ CASES = {
         "SELECT extract(DAY FROM 'infinity'::timestamptz), now(), CURRENT_DATE", "nyy"
     ),
     "substring by a pattern": Case("SELECT substring('a' FROM 'b')", "n"),
+    "the bounds of a range": Case(
+        "SELECT lower(r), upper(r), lower('X') FROM (VALUES (int4range(1, 2)), ('empty')) AS v (r)",
+        "nny",
+    ),
+    "the null of jsonb, cast by a function's name": Case(
+        "SELECT int4(a.doc -> 'k'), to_jsonb(a.doc -> 'k'), int4(a.n) FROM cases.a", "nny"
+    ),
+    "a CTE in a recursive one, of its name": Case(
+        "WITH RECURSIVE r (n) AS (SELECT 1 UNION SELECT q.n FROM r CROSS JOIN LATERAL "
+        "(WITH r (n) AS (SELECT NULL::int) SELECT r.n FROM r) AS q) SELECT r.n FROM r",
+        "n",
+    ),
     "a query around": Case(
         "SELECT (SELECT a.n), (SELECT a.m) FROM cases.a", "nn", "a"
     ),
@@ -302,7 +316,23 @@ def test_what_is_proved_is_true_and_what_is_not_may_be_null(prover: Prover, name
     for number, letter in enumerate(case.proved):
         values = [row[number] for row in rows]
         shown = any(value is None for value in values)
+        told = "never NULL" if letter == "y" else "NULL in a row" if shown else "may be NULL"
+        print(f"case {name}: column {number + 1} {told}: {case.sql}")
         assert shown == (letter == "n" and "abcdefg"[number] not in case.unshown), values
+
+
+@pytest.mark.parametrize(
+    ("text", "idle"),
+    [
+        ("SELECT a.n FROM cases.a WHERE a.id = $1", True),
+        ("DELETE FROM cases.a AS a WHERE a.id = $1", True),
+        ("SELECT a.n FROM cases.a WHERE a.m IS NOT DISTINCT FROM $1", False),
+        ("WITH gone AS (DELETE FROM cases.b) SELECT a.n FROM cases.a WHERE a.id = $1", False),
+    ],
+)
+def test_a_parameter_whose_null_does_nothing(prover: Prover, text: str, idle: bool) -> None:
+    statement = Statement("x.x", text, ("id",), "write", "pool", None, None, "sql/x.sql", 1)
+    assert prover.planner.does_nothing(statement, "id", "integer") == idle
 
 
 def test_two_hundred_columns(prover: Prover) -> None:

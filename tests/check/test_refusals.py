@@ -93,7 +93,7 @@ DEFECTS = {
     ),
     "IS NULL OR": (
         query(f"{SESSIONS}\n    AND (:state::text IS NULL OR s.state = :state::text)", "state"),
-        ["6: a parameter that is NULL for 'all' (IS NULL OR) loses the index"],
+        ["6: a parameter that is NULL for 'all' (IS NULL OR), or else switches"],
     ),
     "COALESCE in a predicate": (
         query(f"{SESSIONS}\n    AND s.started_at < coalesce(:before::timestamptz, now())", "before"),

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from textwrap import dedent
 
-from clonedb.check.ledger import files_hash, query_hash
+from clonedb.check.hashes import files_hash, query_hash
 from clonedb.check.migrations.rehearsal import migration_hash
 from clonedb.query.file import parse_queries
 

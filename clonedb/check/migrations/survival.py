@@ -17,7 +17,8 @@ import psycopg
 from clonedb.check.catalogue import Catalogue
 from clonedb.check.dependencies import Dependencies, dependencies, missing_rights
 from clonedb.check.describe import Description, Refused, TreeReader, describe_all
-from clonedb.check.examine import LOGINS, declared
+from clonedb.check.examine import declared
+from clonedb.check.examined import LOGINS
 from clonedb.query.modules import all_queries
 from clonedb.query.statements import Query, Statement
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from clonedb.check.examine import Examined, Variant
+from clonedb.check.examined import Examined, Variant
 from clonedb.check.finding import Finding
 from clonedb.check.plans import Scan
 from clonedb.check.refusals.subject import Subject, at
@@ -20,6 +20,27 @@ from clonedb.query.headers import access_paths, row_bound
 
 # Reading so many rows of a table takes a millisecond; more must be said.
 LARGE_ROWS: Final = 10_000
+
+WRONG: Final = """\
+-- name: find_many(user_id, state)
+-- Finds sessions.
+-- plan: index conversation_sessions_open
+SELECT s.id
+FROM clonedb.conversation_sessions AS s
+WHERE s.user_id = :user_id::uuid
+    AND s.state = :state::text;
+"""
+RIGHT: Final = """\
+-- name: find_many(user_id, state)
+-- Finds sessions.
+-- plan: index conversation_sessions_open
+SELECT s.id
+FROM clonedb.conversation_sessions AS s
+WHERE s.user_id = :user_id::uuid
+    AND s.state = :state::text
+    AND s.ended_at IS NULL
+    AND s.deleted_at IS NULL;
+"""
 
 
 def find(subject: Subject) -> Iterator[Finding]:
@@ -32,6 +53,7 @@ def find(subject: Subject) -> Iterator[Finding]:
         for variant in found.variants:
             plan = found.plan_of(variant)
             if plan is None:
+                yield from _without_plan(found, variant)
                 continue
             scans = list(planner.scans(plan))
             yield from _about(found, variant, scans, promised)
@@ -46,6 +68,17 @@ def find(subject: Subject) -> Iterator[Finding]:
                     f"plan: scan {name}, which no plan does any more",
                     "remove the tag",
                 )
+
+
+def _without_plan(found: Examined, variant: Variant) -> Iterator[Finding]:
+    for role, reason in variant.plans.items():
+        if isinstance(reason, str):
+            yield at(
+                "broken_tags",
+                found,
+                f"there is no plan of {variant.label} as {role}: {reason}",
+                "let the login that runs it have what it needs",
+            )
 
 
 def _about(
@@ -93,7 +126,7 @@ def _whole_scans(
             continue
         allowed.add(scan.table)
         told.add(scan.table)
-        how = "from end to end" if scan.node == "Seq Scan" else f"by all of {scan.index}"
+        how = "from end to end" if scan.index is None else f"by all of {scan.index}"
         yield at(
             "broken_tags",
             found,
@@ -103,4 +136,6 @@ def _whole_scans(
 
 
 def _is_whole(scan: Scan) -> bool:
-    return scan.node == "Seq Scan" or (scan.index is not None and not scan.index_condition)
+    return scan.node in ("Seq Scan", "Sample Scan") or (
+        scan.index is not None and not scan.index_condition
+    )

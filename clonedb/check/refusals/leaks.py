@@ -3,9 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from clonedb.check.finding import Finding
 from clonedb.check.refusals.subject import Subject, at
+
+WRONG: Final = """\
+-- name: find_many(user_id)
+-- Finds voices.
+SELECT v.model_path
+FROM clonedb.voice_models AS v
+WHERE v.user_id = :user_id::uuid
+    OR v.is_active;
+"""
+RIGHT: Final = """\
+-- name: find_many(user_id)
+-- Finds voices.
+SELECT v.model_path
+FROM clonedb.voice_models AS v
+WHERE v.user_id = :user_id::uuid
+    AND v.is_active;
+"""
 
 
 def find(subject: Subject) -> Iterator[Finding]:

@@ -10,7 +10,14 @@ from typing import Final
 
 from clonedb.check.catalogue import Catalogue
 from clonedb.check.finding import Finding
-from clonedb.check.reading import base_column, levels, location, own_nodes, strip_casts
+from clonedb.check.reading import (
+    base_column,
+    levels,
+    location,
+    own_nodes,
+    results,
+    strip_casts,
+)
 from clonedb.check.refusals.subject import Subject, at
 from clonedb.check.tree import Node
 
@@ -20,10 +27,32 @@ _RANKS: Final = (
     ("real", "double precision"),
     ("real", "numeric"),
     ("double precision", "numeric"),
+    ("smallint", "integer", "bigint", "real"),
+    ("smallint", "integer", "bigint", "double precision"),
     ("date", "timestamp without time zone", "timestamp with time zone"),
     ("name", "text"),
     ("json", "jsonb"),
 )
+
+_UPDATE, _INSERT = 2, 3
+_IMPLICIT: Final = "2"
+
+WRONG: Final = """\
+-- name: find_many(user_id, least)
+-- Finds sessions.
+SELECT s.id
+FROM clonedb.conversation_sessions AS s
+WHERE s.user_id = :user_id::uuid
+    AND s.total_latency_ms > :least::integer;
+"""
+RIGHT: Final = """\
+-- name: find_many(user_id, least)
+-- Finds sessions.
+SELECT s.id
+FROM clonedb.conversation_sessions AS s
+WHERE s.user_id = :user_id::uuid
+    AND s.total_latency_ms > :least::bigint;
+"""
 
 
 def find(subject: Subject) -> Iterator[Finding]:
@@ -53,40 +82,51 @@ def _meetings(
 ) -> Iterator[tuple[Node, tuple[int, int]]]:
     """Expressions and the columns that they are compared with, or stored in."""
     target = query.number("resultRelation")
-    if target and query.number("commandType") in (2, 3):
+    if target:
         relation = query.nodes("rtable")[target - 1].number("relid")
-        conflict = query.node("onConflict")
-        stored = [
-            *query.nodes("targetList"),
-            *(conflict.nodes("onConflictSet") if conflict else []),
-        ]
-        for entry in stored:
+        for entry in _stored(query):
             expression = entry.node("expr")
             if expression is not None and not entry.flag("resjunk"):
-                yield from _results(expression, (relation, entry.number("resno")))
+                for each in results(expression, scope):
+                    yield each, (relation, entry.number("resno"))
     for node in own_nodes(query):
-        if node.tag in ("OPEXPR", "SCALARARRAYOPEXPR", "DISTINCTEXPR"):
-            sides = node.nodes("args")
-            if len(sides) == 2:
-                for one, other in (sides, sides[::-1]):
-                    column = base_column(catalogue, strip_casts(one), scope)
-                    if column is not None and column[1] > 0:
-                        yield other, column
+        for one, other in _compared(node):
+            column = base_column(catalogue, _plain(one), scope)
+            if column is not None and column[1] > 0:
+                for each in results(other, scope):
+                    yield each, column
 
 
-def _results(node: Node, column: tuple[int, int]) -> Iterator[tuple[Node, tuple[int, int]]]:
-    """An expression, and what it may come to through CASE and COALESCE."""
-    bare = strip_casts(node)
-    if bare is not None and bare.tag == "CASEEXPR":
-        results = [each.node("result") for each in bare.nodes("args")]
-        for result in (*results, bare.node("defresult")):
-            if result is not None:
-                yield from _results(result, column)
-    elif bare is not None and bare.tag in ("COALESCEEXPR", "MINMAXEXPR"):
-        for each in bare.nodes("args"):
-            yield from _results(each, column)
+def _stored(query: Node) -> Iterator[Node]:
+    """The values that a statement stores, by the number of their column."""
+    if query.number("commandType") in (_UPDATE, _INSERT):
+        yield from query.nodes("targetList")
+    conflict = query.node("onConflict")
+    if conflict is not None:
+        yield from conflict.nodes("onConflictSet")
+    for action in query.nodes("mergeActionList"):
+        yield from action.nodes("targetList")
+
+
+def _compared(node: Node) -> Iterator[tuple[Node, Node]]:
+    """What is compared with what, both ways round."""
+    if node.tag == "ROWCOMPAREEXPR":
+        pairs = list(zip(node.nodes("largs"), node.nodes("rargs"), strict=False))
+    elif node.tag in ("OPEXPR", "SCALARARRAYOPEXPR", "DISTINCTEXPR", "NULLIFEXPR"):
+        sides = node.nodes("args")
+        pairs = [(sides[0], sides[1])] if len(sides) == 2 else []
     else:
-        yield node, column
+        return
+    for one, other in pairs:
+        yield one, other
+        yield other, one
+
+
+def _plain(node: Node | None) -> Node | None:
+    """A column without the casts that the server has added; one that is written is meant."""
+    while node is not None and node.tag == "FUNCEXPR" and node.text("funcformat") == _IMPLICIT:
+        node = next(iter(node.nodes("args")), None)
+    return node
 
 
 def _narrow_parameter(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from clonedb.check.finding import Finding
 from clonedb.check.refusals.subject import Subject
@@ -14,6 +15,21 @@ _REMEDIES = {
     "42P18": "cast the parameter where it is used first, such as :status::text",
     "42601": "correct the SQL",
 }
+
+WRONG: Final = """\
+-- name: find_many(user_id)
+-- Finds sessions.
+SELECT s.id
+FROM clonedb.conversation_session AS s
+WHERE s.user_id = :user_id::uuid;
+"""
+RIGHT: Final = """\
+-- name: find_many(user_id)
+-- Finds sessions.
+SELECT s.id
+FROM clonedb.conversation_sessions AS s
+WHERE s.user_id = :user_id::uuid;
+"""
 
 
 def find(subject: Subject) -> Iterator[Finding]:

@@ -1,89 +1,64 @@
-"""A page whose order does not end in a unique key: rows are repeated or missed between pages."""
+"""A page whose order does not end in a unique key: rows are repeated or missed between pages.
+
+A page is what LIMIT or OFFSET cuts off, of a reading also in a CTE or a sub-select. Inside of a
+statement that writes or locks it is none: there it is a batch of work, in any order.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
-from clonedb.check.catalogue import Catalogue
 from clonedb.check.finding import Finding
-from clonedb.check.reading import base_column, location, predicates, result_entries
+from clonedb.check.reading import levels, location
 from clonedb.check.refusals.subject import Subject, at
-from clonedb.check.tree import Node
+from clonedb.check.row_keys import RowKeys
+
+WRONG: Final = """\
+-- name: find_many(user_id, limit)
+-- Finds sessions.
+SELECT s.id
+FROM clonedb.conversation_sessions AS s
+WHERE s.user_id = :user_id::uuid
+ORDER BY s.started_at DESC
+LIMIT :limit::bigint;
+"""
+RIGHT: Final = """\
+-- name: find_many(user_id, limit)
+-- Finds sessions.
+SELECT s.id
+FROM clonedb.conversation_sessions AS s
+WHERE s.user_id = :user_id::uuid
+ORDER BY s.started_at DESC, s.id DESC
+LIMIT :limit::bigint;
+"""
 
 
 def find(subject: Subject) -> Iterator[Finding]:
+    keys = RowKeys(subject.catalogue)
     for found, variant, tree in subject.trees():
-        if tree.number("commandType") != 1 or tree.node("limitCount") is None:
-            continue
-        if not tree.nodes("sortClause"):
-            continue
-        missing = _missing_key(subject.catalogue, tree)
-        if missing is not None:
-            last = _sorted_by(tree)[-1]
+        for query, scope, _ in levels(tree):
+            cut = query.node("limitCount") or query.node("limitOffset")
+            if cut is None or (query is not tree and variant.statement.access == "write"):
+                continue
+            by_reference = {
+                entry.number("ressortgroupref"): entry for entry in query.nodes("targetList")
+            }
+            sorted_by = [
+                by_reference[each.number("tleSortGroupRef")] for each in query.nodes("sortClause")
+            ]
+            given = {entry.number("resno") for entry in sorted_by}
+            if keys.tell_page(query, scope, given):
+                continue
+            last = sorted_by[-1].node("expr") if sorted_by else cut
             yield at(
                 "page_orders",
                 found,
                 "rows that are equal in its order come in any order, so that pages repeat or miss "
-                "them",
-                f"end ORDER BY in a unique key, such as {missing}",
+                "them"
+                if sorted_by
+                else "rows without an order come in any, so that pages repeat or miss them",
+                f"end ORDER BY in a unique key, such as {keys.missing(query, scope, given)}",
                 statement=variant.statement,
-                offset=location(last),
+                offset=location(last) if last is not None else -1,
             )
-
-
-def _sorted_by(tree: Node) -> list[Node]:
-    by_reference = {
-        entry.number("ressortgroupref"): expression
-        for entry in tree.nodes("targetList")
-        if (expression := entry.node("expr")) is not None
-    }
-    return [by_reference[each.number("tleSortGroupRef")] for each in tree.nodes("sortClause")]
-
-
-def _equal(catalogue: Catalogue, tree: Node) -> Iterator[list[Node]]:
-    """Both sides of every predicate that says that two things are equal."""
-    for predicate in predicates(tree):
-        sides = predicate.nodes("args")
-        if predicate.tag != "OPEXPR" or len(sides) != 2:
-            continue
-        if catalogue.operators[predicate.number("opno")].name == "=":
-            yield sides
-
-
-def _missing_key(catalogue: Catalogue, tree: Node) -> str | None:
-    """A unique key that the order lacks; None where it has one, or the rows have no table."""
-    scope = (tree,)
-    fixed: set[tuple[int, int]] = set()
-    alike: list[set[tuple[int, int]]] = []
-    for sides in _equal(catalogue, tree):
-        columns = {base_column(catalogue, each, scope) for each in sides} - {None}
-        if len(columns) == 2:
-            alike.append({each for each in columns if each is not None})
-        elif not all(any(node.tag == "VAR" for node in each.walk()) for each in sides):
-            fixed |= {each for each in columns if each is not None}
-    ordered = {base_column(catalogue, each, scope) for each in _sorted_by(tree)}
-    covered = fixed | {each for each in ordered if each is not None}
-    for pair in alike * 2:
-        if pair & covered:
-            covered |= pair
-    if tree.nodes("groupClause"):
-        groups = {
-            base_column(catalogue, entry.node("expr"), scope)
-            for entry in result_entries(tree)
-            if entry.number("ressortgroupref")
-            in {each.number("tleSortGroupRef") for each in tree.nodes("groupClause")}
-        }
-        return None if groups <= covered else "the columns of GROUP BY"
-    tables = {each[0] for each in ordered if each is not None}
-    shown = None
-    for table in tables or {entry.number("relid") for entry in tree.nodes("rtable")} - {0}:
-        relation = catalogue.relations.get(table)
-        if relation is None:
-            continue
-        for key in catalogue.unique_keys(table):
-            if all((table, number) in covered for number in key):
-                return None
-            shown = shown or ", ".join(
-                relation.columns[number].name for number in key if (table, number) not in fixed
-            )
-    return shown

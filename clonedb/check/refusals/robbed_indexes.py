@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from clonedb.check.catalogue import Catalogue
-from clonedb.check.examine import NOBODY
+from clonedb.check.examined import NOBODY
 from clonedb.check.finding import Finding
 from clonedb.check.plans import Plan, Planner
 from clonedb.check.reading import base_column, levels, location, predicates
@@ -23,6 +23,21 @@ from clonedb.check.tree import Node
 # Of an average user; one who has a hundred times as many still waits no longer than milliseconds.
 FEW_ROWS: Final = 100
 _FUNCTIONS: Final = ("funcid", "opfuncid", "aggfnoid")
+
+WRONG: Final = """\
+-- name: search(words)
+-- Finds documents.
+SELECT d.id
+FROM clonedb.knowledge_documents AS d
+WHERE d.deleted_at IS NULL
+    AND d.search @@ plainto_tsquery('simple', :words::text);
+"""
+RIGHT: Final = """\
+-- name: search(words, limit)
+-- Finds documents through a function that takes its user from the context.
+SELECT found.id
+FROM clonedb.search_documents(:words::text, ARRAY['simple'], :limit::bigint) AS found;
+"""
 
 
 def find(subject: Subject) -> Iterator[Finding]:

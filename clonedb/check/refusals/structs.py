@@ -9,16 +9,30 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Final, Literal, Union, get_args, get_origin
 
 import msgspec
 
-from clonedb.check.examine import Examined, Variant
+from clonedb.check.examined import Examined, Variant
 from clonedb.check.finding import Finding
 from clonedb.check.python_code import Mention
 from clonedb.check.reading import is_functions_word, result_entries
 from clonedb.check.refusals.subject import Subject
 from clonedb.check.types import result_type
+
+WRONG: Final = """\
+class Session(msgspec.Struct, frozen=True):
+    id: UUID
+    ended_at: datetime  # the column may be NULL
+
+
+await scope.all(queries.conversation_sessions.find_many, Session, limit=50)
+"""
+RIGHT: Final = """\
+class Session(msgspec.Struct, frozen=True):
+    id: UUID
+    ended_at: datetime | None
+"""
 
 
 def find(subject: Subject) -> Iterator[Finding]:

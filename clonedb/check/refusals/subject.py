@@ -8,7 +8,8 @@ from functools import cached_property
 from pathlib import Path
 
 from clonedb.check.catalogue import Catalogue
-from clonedb.check.examine import Examination, Examined, Variant
+from clonedb.check.examine import Examination
+from clonedb.check.examined import Examined, Variant
 from clonedb.check.finding import Finding
 from clonedb.check.python_code import PackageCode
 from clonedb.check.tree import Node

@@ -6,10 +6,32 @@ The next column of that name in the other table makes the statement ambiguous, o
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from clonedb.check.finding import Finding
-from clonedb.check.reading import FUNCTION, is_qualified, levels, own_nodes, sources
+from clonedb.check.reading import FUNCTION, is_qualified, levels, name_at, own_nodes, sources
 from clonedb.check.refusals.subject import Subject, at
+
+WRONG: Final = """\
+-- name: find_many(user_id)
+-- Finds sessions.
+SELECT
+    s.id,
+    provider
+FROM clonedb.conversation_sessions AS s
+INNER JOIN clonedb.voice_models AS v ON v.user_id = s.user_id AND v.id = s.voice_model_id
+WHERE s.user_id = :user_id::uuid;
+"""
+RIGHT: Final = """\
+-- name: find_many(user_id)
+-- Finds sessions.
+SELECT
+    s.id,
+    v.provider
+FROM clonedb.conversation_sessions AS s
+INNER JOIN clonedb.voice_models AS v ON v.user_id = s.user_id AND v.id = s.voice_model_id
+WHERE s.user_id = :user_id::uuid;
+"""
 
 
 def find(subject: Subject) -> Iterator[Finding]:
@@ -29,9 +51,11 @@ def find(subject: Subject) -> Iterator[Finding]:
                 entry = owner.nodes("rtable")[node.number("varno") - 1]
                 eref = entry.node("eref")
                 source = eref.text("aliasname") if eref is not None else "its source"
-                name = _name_at(text, offset)
-                if entry.text("rtekind") == FUNCTION and name == source:
-                    continue  # `unnest(…) AS key`: the alias is the column
+                name = name_at(text, offset)
+                if name == source and (
+                    entry.text("rtekind") == FUNCTION or not node.number("varattno")
+                ):
+                    continue  # `unnest(…) AS key`: the alias is the column; or a row as a whole
                 yield at(
                     "unqualified",
                     found,
@@ -40,10 +64,3 @@ def find(subject: Subject) -> Iterator[Finding]:
                     statement=variant.statement,
                     offset=offset,
                 )
-
-
-def _name_at(text: bytes, offset: int) -> str:
-    end = offset
-    while end < len(text) and (chr(text[end]).isalnum() or text[end : end + 1] in (b"_", b"$")):
-        end += 1
-    return text[offset:end].decode(errors="replace")

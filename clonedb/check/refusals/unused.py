@@ -8,10 +8,20 @@ thought of, not whether the test is a good one.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from clonedb.check.finding import Finding
 from clonedb.check.python_code import called_in_tests
 from clonedb.check.refusals.subject import Subject, at
+
+WRONG: Final = """\
+-- name: find_longest(user_id)^
+-- Nothing in clonedb/ says queries.conversation_sessions.find_longest, or no test names what does.
+"""
+RIGHT: Final = """\
+async def find_longest(self) -> Session | None:
+    return await self._scope.one(queries.conversation_sessions.find_longest, Session)
+"""
 
 
 def find(subject: Subject) -> Iterator[Finding]:
