@@ -18,6 +18,7 @@ from clonedb.generation.attacks import attacks
 from clonedb.generation.doctor import checks
 from clonedb.generation.grants import grants
 from clonedb.generation.ledger import ledger
+from clonedb.generation.privacy import privacy
 from clonedb.generation.protocols import protocols
 from clonedb.generation.schema import schema
 
@@ -28,6 +29,7 @@ GENERATED: Final[dict[str, Callable[[], str]]] = {
     "docs/attacks.md": attacks,
     "docs/doctor.md": checks,
     "docs/grants.md": grants,
+    "docs/privacy.md": privacy,
     "docs/schema.sql": schema,
 }
 

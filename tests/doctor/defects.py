@@ -19,9 +19,10 @@ CREATE TABLE clonedb.diary (
     REFERENCES clonedb.users (id) ON DELETE CASCADE
 );
 COMMENT ON TABLE clonedb.diary IS 'What a person writes down.';
-COMMENT ON COLUMN clonedb.diary.user_id IS 'The person.';
-COMMENT ON COLUMN clonedb.diary.id IS 'UUIDv7.';
-COMMENT ON COLUMN clonedb.diary.words IS 'What they write.';
+COMMENT ON COLUMN clonedb.diary.user_id IS 'The person. [personal: identifier]';
+COMMENT ON COLUMN clonedb.diary.id IS 'UUIDv7. [personal: identifier]';
+COMMENT ON COLUMN clonedb.diary.words IS 'What they write. [personal: content]';
+ALTER TABLE clonedb.diary ALTER COLUMN words SET STATISTICS 0;
 SELECT clonedb.protect_user_table('clonedb.diary');
 GRANT SELECT, INSERT ON clonedb.diary TO clonedb_app, clonedb_worker;
 GRANT SELECT (user_id, id) ON clonedb.diary TO clonedb_readonly;
@@ -33,8 +34,8 @@ NOTICES: Final = """
 SET LOCAL ROLE clonedb_owner;
 CREATE TABLE clonedb.notices (id uuid NOT NULL, words text, PRIMARY KEY (id));
 COMMENT ON TABLE clonedb.notices IS 'What everybody is told.';
-COMMENT ON COLUMN clonedb.notices.id IS 'UUIDv7.';
-COMMENT ON COLUMN clonedb.notices.words IS 'The text.';
+COMMENT ON COLUMN clonedb.notices.id IS 'UUIDv7. [personal: none]';
+COMMENT ON COLUMN clonedb.notices.words IS 'The text. [personal: none]';
 GRANT SELECT ON clonedb.notices TO clonedb_backup;
 RESET ROLE;
 """
@@ -410,6 +411,14 @@ DEFECTS: Final[dict[str, list[Defect]]] = {
             '"talk@service"',
         ),
     ],
+    "sampled_content": [
+        Defect("ALTER TABLE clonedb.users ALTER COLUMN name SET STATISTICS -1", "clonedb.users"),
+        Defect(
+            "ALTER TABLE clonedb.conversation_turns_{month} ALTER COLUMN llm_response "
+            "SET STATISTICS 100",
+            "clonedb.conversation_turns_{month}",
+        ),
+    ],
     "schema_create": [
         Defect("GRANT CREATE ON SCHEMA clonedb TO clonedb_app", "clonedb"),
         Defect("GRANT CREATE ON SCHEMA public TO PUBLIC", "public"),
@@ -444,8 +453,23 @@ DEFECTS: Final[dict[str, list[Defect]]] = {
         ),
     ],
     "uncommented": [
-        Defect("COMMENT ON COLUMN clonedb.users.name IS NULL", "clonedb.users.name"),
+        Defect(
+            "COMMENT ON COLUMN clonedb.users.name IS NULL",
+            "clonedb.users.name",
+            frozenset({"unclassified"}),
+        ),
         Defect("COMMENT ON TABLE clonedb.users IS NULL", "clonedb.users"),
+    ],
+    "unclassified": [
+        Defect("COMMENT ON COLUMN clonedb.users.name IS 'What they are called'", "clonedb.users.name"),
+        Defect(
+            "COMMENT ON COLUMN clonedb.users.name IS 'Their name. [personal: secret]'",
+            "clonedb.users.name",
+        ),
+        Defect(
+            "COMMENT ON COLUMN clonedb.users.name IS 'Their name. [personal: none]'",
+            "clonedb.users.name",
+        ),
     ],
     "undeclared_table": [
         Defect(NOTICES + "GRANT SELECT ON clonedb.notices TO clonedb_app", "clonedb.notices"),
