@@ -3193,19 +3193,19 @@ class _PrivacyExport:
         self,
         conn: Target,
         /,
-    ) -> Awaitable[list[tuple[str | None, str | None, str | None, str | None, str | None, str | None, str | None]]]:
+    ) -> Awaitable[list[tuple[str | None, str | None, str | None, str, str, str | None, str]]]:
         """Every column of the tables that hold rows of people, with what its comment says.
 
-        Columns: table_name, table_meaning, user_column, column_name, data_type, class, meaning.
+        Columns: table_name, table_meaning, user_column, column_name, data_type, personal_class, meaning.
         """
     def columns_cursor(
         self,
         conn: Target,
         /,
-    ) -> AsyncIterator[tuple[str | None, str | None, str | None, str | None, str | None, str | None, str | None]]:
+    ) -> AsyncIterator[tuple[str | None, str | None, str | None, str, str, str | None, str]]:
         """Every column of the tables that hold rows of people, with what its comment says.
 
-        Columns: table_name, table_meaning, user_column, column_name, data_type, class, meaning.
+        Columns: table_name, table_meaning, user_column, column_name, data_type, personal_class, meaning.
         """
     def fetch_rows(
         self,
@@ -3277,24 +3277,6 @@ class _PrivacyExport:
         """Opens a cursor on a person's rows in a table, for fetch_rows in the same transaction.
 
         Columns: open_person_rows.
-        """
-    def other_columns(
-        self,
-        conn: Target,
-        /,
-    ) -> Awaitable[list[tuple[str | None, str | None, str]]]:
-        """The tables that hold no rows of people, with the classes of their columns.
-
-        Columns: table_name, table_meaning, columns.
-        """
-    def other_columns_cursor(
-        self,
-        conn: Target,
-        /,
-    ) -> AsyncIterator[tuple[str | None, str | None, str]]:
-        """The tables that hold no rows of people, with the classes of their columns.
-
-        Columns: table_name, table_meaning, columns.
         """
 
 class _RateLimitRules:

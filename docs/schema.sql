@@ -1096,7 +1096,7 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     v_condition := coalesce(
-        format('t.%I = $1', v_table.user_column),
+        CASE WHEN v_table.user_column IS NOT NULL THEN format('t.%I = $1', v_table.user_column) END,
         (
             SELECT string_agg(
                 format(

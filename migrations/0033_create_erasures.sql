@@ -73,6 +73,8 @@ COMMENT ON COLUMN clonedb.object_deletions.erasure_id IS
 'The receipt that waits for it, of a person who was erased; NULL for other objects. No foreign key: the
 row ends by itself. [personal: none]';
 
+-- A queue that is all but empty.
+-- squawk-ignore require-concurrent-index-creation
 CREATE INDEX object_deletions_erasure ON clonedb.object_deletions (erasure_id)
 WHERE erasure_id IS NOT NULL;
 COMMENT ON INDEX clonedb.object_deletions_erasure IS 'Whether a receipt still waits for objects.';

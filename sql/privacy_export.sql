@@ -9,13 +9,14 @@ SELECT
     t.table_name,
     obj_description(t.relation::oid, 'pg_class') AS table_meaning,
     t.user_column,
-    a.attname::text AS column_name,
-    format_type(a.atttypid, a.atttypmod) AS data_type,
+    coalesce(a.attname::text, '') AS column_name,
+    coalesce(format_type(a.atttypid, a.atttypmod), '') AS data_type,
     substring(col_description(t.relation::oid, a.attnum) FROM '\[personal: ([a-z]+)\]$')
         AS personal_class,
-    regexp_replace(
-        coalesce(col_description(t.relation::oid, a.attnum), ''),
-        '\s*\[personal: [a-z]+\]$',
+    coalesce(
+        regexp_replace(
+            col_description(t.relation::oid, a.attnum), '\s*\[personal: [a-z]+\]$', ''
+        ),
         ''
     ) AS meaning
 FROM clonedb.person_tables() AS t
@@ -67,36 +68,3 @@ WHERE u.id = :id::uuid;
 -- Opens a cursor on a person's rows in a table, for fetch_rows in the same transaction.
 -- lane: pool
 SELECT clonedb.open_person_rows(:id::uuid, :table_name::text);
-
--- name: other_columns()
--- The tables that hold no rows of people, with the classes of their columns.
-SELECT
-    c.relname::text AS table_name,
-    obj_description(c.oid, 'pg_class') AS table_meaning,
-    string_agg(
-        concat(
-            a.attname,
-            CASE
-                WHEN col_description(c.oid, a.attnum) NOT LIKE '%[personal: none]'
-                    THEN concat(
-                        ' (',
-                        substring(
-                            col_description(c.oid, a.attnum) FROM '\[personal: ([a-z]+)\]$'
-                        ),
-                        ')'
-                    )
-            END
-        ),
-        ', '
-        ORDER BY a.attnum
-    ) AS columns
-FROM pg_catalog.pg_class AS c
-INNER JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid
-WHERE c.relnamespace = 'clonedb'::regnamespace
-    AND c.relkind IN ('r', 'p')
-    AND NOT c.relispartition
-    AND a.attnum > 0
-    AND NOT a.attisdropped
-    AND c.oid NOT IN (SELECT t.relation::oid FROM clonedb.person_tables() AS t)
-GROUP BY c.oid
-ORDER BY c.relname;

@@ -97,9 +97,7 @@ async def _count(worker: Database, user_id: str) -> dict[str, int]:
     return await count_rows(worker, user_id)
 
 
-async def _erase(
-    worker: Database, user_id: str, object_store: str | None, *, yes: bool
-) -> Receipt:
+async def _erase(worker: Database, user_id: str, object_store: str | None, *, yes: bool) -> Receipt:
     from clonedb.errors import NotFound
     from clonedb.objects.store import ObjectStore
     from clonedb.privacy import erase_user as erase

@@ -30,8 +30,8 @@ UNLOGGED_TABLES: Final = (
     "vector_search_cache",
 )
 
-# Erased with a user though no foreign key cascades to them: by clonedb.erase_user(), which finds them
-# by their user_id, and by nothing that a bare DELETE does.
+# Erased with a user though no foreign key cascades to them: by clonedb.erase_user(), which finds
+# them by their user_id, and not by a bare DELETE of the user.
 ERASED_BY_NAME: Final = (
     "audio_chunk_cache",
     "audit_subjects",
@@ -57,6 +57,6 @@ ERASABLE_TABLES: Final = ("audit_subjects",)
 # Their keys do not begin with the user: the users themselves, and the log, which knows no user.
 KEYED_WITHOUT_USER: Final = ("audit_logs", "users")
 
-# What clonedb_readonly may not see though it is but an identifier: by it the audit log, which readonly
-# may read, would have names.
+# What clonedb_readonly may not see though it is but an identifier: by it the audit log, which
+# readonly may read, would have names.
 HIDDEN_COLUMNS: Final = ("users.subject_ref",)

@@ -58,7 +58,7 @@ class ObjectStore:
 
     @asynccontextmanager
     async def open_stored(self, stored: StoredObject) -> AsyncIterator[ObjectReader]:
-        """The bytes of an object whose row the caller has, of whatever user; see StoredObjects.open.
+        """The bytes of an object whose row the caller has; see `StoredObjects.open`.
 
         Raises ObjectDamaged where it is missing, as it is when it was replaced since.
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final, Literal, TypeVar
 from uuid import UUID
 
@@ -76,7 +76,7 @@ async def count_rows(worker: Database, user_id: UUID | str) -> dict[str, int]:
     """
     user_id = check_id(user_id)
     rows = await worker.rows(queries.privacy_erasure.count_rows, id=user_id)
-    counts: dict[str, int] = dict(rows)  # type: ignore[arg-type]
+    counts: dict[str, int] = dict(rows)
     if not counts["users"]:
         raise NotFound(f"user {user_id} does not exist")
     return {table: count for table, count in counts.items() if count}
@@ -178,7 +178,7 @@ async def _closed(
         await close_receipts(worker)
         progress = await worker.one(queries.privacy_erasure.find_progress, _Progress, id=receipt)
         if progress is None or progress.closed_at is not None:
-            return None if progress is None else progress.closed_at.astimezone(UTC)
+            return progress and progress.closed_at
         # Objects that nobody deletes here, or that are due later, are another's work.
         if progress.transactions_have_ended or time.monotonic() > deadline:
             return None

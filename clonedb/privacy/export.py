@@ -17,6 +17,7 @@ from clonedb.errors import InvalidInput, NotFound, ObjectDamaged
 from clonedb.ids import check_id
 from clonedb.objects.description import StoredObject
 from clonedb.objects.store import ObjectStore
+from clonedb.objects.threads import in_thread
 from clonedb.privacy.archive import Archive, archive
 from clonedb.privacy.index import ExportedObject, index_page
 from clonedb.privacy.tables import PersonColumn, tables_of
@@ -100,10 +101,11 @@ async def export_user(
             await worker.audit_logs.append_for(
                 NewAuditEntry(action="user.export", resource="users"), subject_id=user_id
             )
+    size_bytes = await in_thread(lambda: path.stat().st_size)
     return UserExport(
         user_id=user_id,
         file=str(path),
-        size_bytes=path.stat().st_size,
+        size_bytes=size_bytes,
         moment=person.moment,
         rows=writing.rows,
         objects=len(writing.objects),

@@ -39,8 +39,8 @@ def index_page(
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>",
         f"<title>Everything about {user_id}</title><style>{_STYLE}</style></head><body>",
         f"<h1>Everything about user {user_id}</h1>",
-        f"<p>As it was at {when}, all at one moment. A file of rows has one JSON object a line; "
-        "bytes are written in hexadecimal after <code>\\x</code>.</p>",
+        f"<p>As it was at {when}, all at one moment.</p>",
+        "<p>A file of rows has a JSON object in each line, and bytes in hexadecimal.</p>",
         _classes(),
         "<h2>Files</h2>",
         _rows(
@@ -100,7 +100,5 @@ def _objects(objects: Sequence[ExportedObject]) -> str:
 
 def _rows(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     head = "".join(f"<th>{heading}</th>" for heading in headings)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>\n" for row in rows
-    )
+    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>\n" for row in rows)
     return f"<table><tr>{head}</tr>\n{body}</table>"

@@ -461,7 +461,9 @@ DEFECTS: Final[dict[str, list[Defect]]] = {
         Defect("COMMENT ON TABLE clonedb.users IS NULL", "clonedb.users"),
     ],
     "unclassified": [
-        Defect("COMMENT ON COLUMN clonedb.users.name IS 'What they are called'", "clonedb.users.name"),
+        Defect(
+            "COMMENT ON COLUMN clonedb.users.name IS 'What they are called'", "clonedb.users.name"
+        ),
         Defect(
             "COMMENT ON COLUMN clonedb.users.name IS 'Their name. [personal: secret]'",
             "clonedb.users.name",

@@ -70,9 +70,7 @@ def test_every_column_that_can_hold_a_word_has_one(migrated: IsolatedDatabase) -
         without_checks(connection)
         planted = plant(connection, ADA)
         holding = {
-            f"{table}.{column}"
-            for table, columns in planted.columns.items()
-            for column in columns
+            f"{table}.{column}" for table, columns in planted.columns.items() for column in columns
         }
         wordy = {
             f"{table}.{column}"
@@ -96,9 +94,10 @@ def test_every_column_that_can_hold_a_word_has_one(migrated: IsolatedDatabase) -
         seen = {name.removeprefix("clonedb.") for name in where(connection, ADA)}
         months = {name for name in seen if "_20" in name.partition(".")[0]}
         generated = {"users.email_key", "knowledge_documents.search"}
-        assert seen - months == {
-            name for name in holding if not name.startswith("conversation_turns")
-        } | generated
+        assert (
+            seen - months
+            == {name for name in holding if not name.startswith("conversation_turns")} | generated
+        )
         assert {name.partition(".")[2] for name in months} == planted.columns["conversation_turns"]
 
 

@@ -192,7 +192,11 @@ asyncio.run(main())
 
 
 async def test_memory_does_not_grow_with_what_is_exported(
-    worker: Database, as_ada: UserScope, ada: User, grace: User, tmp_path: Path,
+    worker: Database,
+    as_ada: UserScope,
+    ada: User,
+    grace: User,
+    tmp_path: Path,
     migrated: IsolatedDatabase,
 ) -> None:
     store = ObjectStore(tmp_path / "objects")

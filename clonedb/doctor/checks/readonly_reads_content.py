@@ -1,7 +1,7 @@
 """clonedb_readonly may read what people said or are.
 
-The login is for dashboards: counts, times, states and costs. A column whose comment classifies it as
-biometric, content or contact is not for it, nor one that nobody has classified.
+The login is for dashboards: counts, times, states and costs. A column whose comment classifies
+it as biometric, content or contact is not for it, nor one that nobody has classified.
 """
 
 from clonedb.doctor.check import Check
