@@ -178,7 +178,7 @@ async def _closed(
         await close_receipts(worker)
         progress = await worker.one(queries.privacy_erasure.find_progress, _Progress, id=receipt)
         if progress is None or progress.closed_at is not None:
-            return progress and progress.closed_at
+            return None if progress is None else progress.closed_at
         # Objects that nobody deletes here, or that are due later, are another's work.
         if progress.transactions_have_ended or time.monotonic() > deadline:
             return None

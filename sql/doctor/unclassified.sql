@@ -7,6 +7,11 @@ WITH columns AS (
         a.attname,
         col_description(c.oid, a.attnum) AS comment,
         substring(col_description(c.oid, a.attnum) FROM '\[personal: ([a-z]+)\]$') AS class,
+        CASE
+            WHEN a.atttypid = 'uuid'::regtype THEN 'identifier'
+            WHEN y.typcategory IN ('B', 'D', 'N', 'T') THEN 'behaviour'
+            ELSE 'content'
+        END AS guess,
         c.relname = 'users'
         OR EXISTS (
             SELECT 1
@@ -24,6 +29,7 @@ WITH columns AS (
         ) AS is_of_people
     FROM pg_catalog.pg_class AS c
     INNER JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid
+    INNER JOIN pg_catalog.pg_type AS y ON y.oid = a.atttypid
     WHERE c.relnamespace = 'clonedb'::regnamespace
         AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
         AND NOT c.relispartition
@@ -44,9 +50,10 @@ SELECT
                 regexp_replace(columns.comment, '\s*\[personal: [a-z]+\]$', ''),
                 '(say what it holds)'
             ),
-            ' [personal: content]'
+            format(' [personal: %s]', columns.guess)
         )
-    ) AS comment
+    ) AS comment,
+    columns.guess
 FROM columns
 WHERE columns.class IS NULL
     OR columns.class <> ALL(:classes::text[])

@@ -124,7 +124,7 @@ DEFECTS: Final[dict[str, list[Defect]]] = {
             + "ALTER TABLE clonedb.diary ADD COLUMN voice_id uuid,"
             + "ADD CONSTRAINT diary_voice_exists FOREIGN KEY (voice_id) "
             + "REFERENCES clonedb.voice_models (id);"
-            + "COMMENT ON COLUMN clonedb.diary.voice_id IS 'Read aloud by it.';"
+            + "COMMENT ON COLUMN clonedb.diary.voice_id IS 'A voice. [personal: identifier]';"
             + "CREATE INDEX ON clonedb.diary (voice_id, user_id)",
             "clonedb.diary",
             frozenset({"unique_without_user"}),
@@ -144,7 +144,7 @@ DEFECTS: Final[dict[str, list[Defect]]] = {
             "CREATE FOREIGN TABLE clonedb.copies (words text) SERVER there;"
             "ALTER FOREIGN TABLE clonedb.copies OWNER TO clonedb_owner;"
             "COMMENT ON FOREIGN TABLE clonedb.copies IS 'Copies.';"
-            "COMMENT ON COLUMN clonedb.copies.words IS 'Words.'",
+            "COMMENT ON COLUMN clonedb.copies.words IS 'Words. [personal: content]'",
             "clonedb.copies",
         )
     ],
@@ -211,7 +211,8 @@ DEFECTS: Final[dict[str, list[Defect]]] = {
             "SET LOCAL ROLE clonedb_owner;"
             "CREATE MATERIALIZED VIEW clonedb.everybody AS SELECT email FROM clonedb.users;"
             "COMMENT ON MATERIALIZED VIEW clonedb.everybody IS 'Addresses.';"
-            "COMMENT ON COLUMN clonedb.everybody.email IS 'The address.';"
+            "COMMENT ON COLUMN clonedb.everybody.email IS 'The address. [personal: contact]';"
+            "ALTER MATERIALIZED VIEW clonedb.everybody ALTER COLUMN email SET STATISTICS 0;"
             "GRANT SELECT ON clonedb.everybody TO clonedb_readonly; RESET ROLE",
             "clonedb.everybody",
         )
@@ -461,9 +462,7 @@ DEFECTS: Final[dict[str, list[Defect]]] = {
         Defect("COMMENT ON TABLE clonedb.users IS NULL", "clonedb.users"),
     ],
     "unclassified": [
-        Defect(
-            "COMMENT ON COLUMN clonedb.users.name IS 'What they are called'", "clonedb.users.name"
-        ),
+        Defect("COMMENT ON COLUMN clonedb.users.name IS 'Their name'", "clonedb.users.name"),
         Defect(
             "COMMENT ON COLUMN clonedb.users.name IS 'Their name. [personal: secret]'",
             "clonedb.users.name",
@@ -498,7 +497,8 @@ DEFECTS: Final[dict[str, list[Defect]]] = {
             "SET LOCAL ROLE clonedb_owner; CREATE VIEW clonedb.addresses "
             "AS SELECT email FROM clonedb.users;"
             "COMMENT ON VIEW clonedb.addresses IS 'Addresses.';"
-            "COMMENT ON COLUMN clonedb.addresses.email IS 'The address.'; RESET ROLE",
+            "COMMENT ON COLUMN clonedb.addresses.email IS 'An address. [personal: contact]';"
+            "RESET ROLE",
             "clonedb.addresses",
         )
     ],

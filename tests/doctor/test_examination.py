@@ -11,7 +11,6 @@ import psycopg
 import pytest
 from defects import DIARY, NOTICES
 
-from clonedb import queries
 from clonedb.doctor import examine, examine_connection
 from clonedb.doctor.check import all_checks
 from clonedb.doctor.declared import (
@@ -176,7 +175,7 @@ def test_the_gravest_comes_first(superuser: Connection) -> None:
     superuser.execute("CREATE INDEX again ON clonedb.daily_usage (user_id, day)")
     superuser.execute("ALTER ROLE clonedb_owner LOGIN")
     levels = [finding.level for finding in examine_connection(superuser).findings]
-    assert levels == ["error", "warning", "note"]
+    assert levels == ["error", "error", "warning", "note"]
 
 
 def test_a_database_without_the_schema_is_refused(empty_database: IsolatedDatabase) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 from ground import fingerprint
+from storing import names
 
 from clonedb import Database, User, new_id
 from clonedb.testing import IsolatedDatabase
@@ -49,7 +50,7 @@ async def test_what_changes_nothing_says_why(
         assert err.count("\n") == 1
     assert counted[0] == 0
     assert msgspec.json.decode(counted[1]) == {"would_erase": {"users": 1}}
-    assert list(tmp_path.iterdir()) == []
+    assert names(tmp_path) == []
     assert fingerprint(migrated) == before
 
 

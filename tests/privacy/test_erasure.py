@@ -69,7 +69,7 @@ async def test_somebody_who_was_never_there_is_no_erasure(
     before = fingerprint(migrated)
     for attempt in (erase_user, count_rows):
         with pytest.raises(NotFound, match="does not exist"):
-            await attempt(worker, new_id())  # type: ignore[operator]
+            await attempt(worker, new_id())
     assert fingerprint(migrated) == before
 
 
@@ -161,7 +161,7 @@ async def test_the_app_login_erases_its_own_user_and_nobody_else(
 ) -> None:
     for attempt in (erase_user, count_rows):
         with pytest.raises((NotFound, PermissionDenied)):
-            await attempt(app, ada.id)  # type: ignore[operator]
+            await attempt(app, ada.id)
     assert await app.users.hard_delete(ada.id) is False
     assert await app.as_user(grace.id).users.hard_delete(ada.id) is False
     assert await worker.users.find_by_id(ada.id) is not None
@@ -203,10 +203,11 @@ async def test_one_who_is_restored_at_that_moment_stays(
 async def test_a_table_that_is_added_is_erased_and_counted(
     worker: Database, ada: User, grace: User, migrated: IsolatedDatabase
 ) -> None:
-    """Also one without a foreign key, and below one that refuses: the catalogue says in what order."""
+    """Also one without a foreign key, or below one that refuses: the catalogue has the order."""
     with as_superuser(migrated) as connection:
         connection.execute(
-            "SET ROLE clonedb_owner; CREATE UNLOGGED TABLE clonedb.notes (user_id uuid, words json);"
+            "SET ROLE clonedb_owner;"
+            "CREATE UNLOGGED TABLE clonedb.notes (user_id uuid, words json);"
             "CREATE TABLE clonedb.books (owner uuid REFERENCES clonedb.users (id), "
             "name text PRIMARY KEY);"
             "CREATE TABLE clonedb.pages (user_id uuid, book text REFERENCES clonedb.books (name));"

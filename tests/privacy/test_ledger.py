@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from canaries import where
 from ground import as_superuser, fingerprint
+from storing import names
 
 from clonedb import Database, InvalidInput, NewUser, User
 from clonedb.privacy import erase_user, reapply, write_ledger
@@ -35,8 +36,7 @@ def _dump(database: IsolatedDatabase) -> None:
     program = database.server.binaries / "pg_dump"
     dump = Path(database.server.data_directory).parent / "before.dump"
     subprocess.run(
-        [program, "--format=custom", "--compress=0", "--enable-row-security"]
-        + [f"--file={dump}", database.dsn("clonedb_backup")],
+        [program, "-Fc", "--enable-row-security", "-f", dump, database.dsn("clonedb_backup")],
         check=True,
         timeout=60,
     )
@@ -124,4 +124,4 @@ async def test_a_copy_is_whole_in_the_place_of_the_one_before(
     entry = msgspec.json.decode(copy.read_bytes())
     assert entry["id"] == str(receipt.id)
     assert entry["digest"] == receipt.digest.hex()
-    assert [path.name for path in tmp_path.iterdir()] == ["ledger.jsonl"]
+    assert names(tmp_path) == ["ledger.jsonl"]

@@ -11,6 +11,6 @@ from clonedb.privacy.classes import MEANINGS
 CHECK = Check(
     level="error",
     message="{defect}",
-    remedy="COMMENT ON COLUMN {object} IS {comment};\n-- content is a guess: say what it is",
+    remedy="-- {guess} is a guess: say what it is\nCOMMENT ON COLUMN {object} IS {comment};",
     arguments={"classes": tuple(MEANINGS)},
 )
