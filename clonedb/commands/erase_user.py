@@ -139,7 +139,7 @@ def _show(done: dict[str, Any]) -> None:
 
 
 def _show_receipt(receipt: Receipt) -> None:
-    for table, rows in receipt.row_counts.items():
+    for table, rows in sorted(receipt.row_counts.items()):
         stdout.print(f"{table:24} {rows:>10,} rows")
     what = "erased before" if receipt.outcome == "already_erased" else "erased"
     stdout.print(f"{what} at {receipt.erased_at}, receipt {receipt.id}", markup=False)
