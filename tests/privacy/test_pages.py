@@ -1,4 +1,4 @@
-"""docs/privacy.md says of this server what it says of the one it was made with, and nothing is left out."""
+"""docs/privacy.md is true on this server, and leaves nothing out."""
 
 from __future__ import annotations
 
