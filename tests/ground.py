@@ -58,7 +58,7 @@ def nothing_stored(
 ) -> Iterator[None]:
     """Fails when the block has changed any row of any table, but for rows that name a user.
 
-    With `on_record` the audit log may say what was done, and has to; and who was erased, the ledger.
+    With `on_record` the audit log may say what was done, and has to; the ledger who was erased.
     """
     before = fingerprint(database, without=but_for)
     yield
