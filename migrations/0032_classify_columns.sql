@@ -3,7 +3,12 @@
 -- why: who answers a person's question for their data, and who grants a column, has to know what is
 --   in it. A comment is read with \d+, dumped with the schema, and checked (clonedb doctor).
 -- phase: before deploy
--- locks: SHARE UPDATE EXCLUSIVE on the tables, for an instant
+-- locks: SHARE UPDATE EXCLUSIVE on audio_chunk_cache, audit_logs, audit_seals, audit_subjects,
+--   cache_budgets, cache_changes, cache_fill_leases, cache_use, conversation_sessions,
+--   conversation_turns, daily_quotas, daily_reservations, daily_usage, embedding_cache, face_models,
+--   knowledge_documents, llm_response_cache, object_deletions, object_uploads, rate_limit_buckets,
+--   rate_limit_receipts, rate_limit_rules, rate_limits, session_transitions, stored_objects, users,
+--   vector_search_cache, voice_models (writers pass)
 -- rollback: takes the classes out of the comments, and lets ANALYZE sample every column again
 --
 -- The classes, from the most to the least intimate:

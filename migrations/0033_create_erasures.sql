@@ -4,7 +4,8 @@
 --   those of a later migration, and must not come back with a backup. So what is erased is read from
 --   the catalogue, in one transaction, and the ledger says afterwards who is not to be there.
 -- phase: before deploy
--- locks: ACCESS EXCLUSIVE on clonedb.object_deletions, for an instant
+-- locks: ACCESS EXCLUSIVE on object_deletions (for an instant)
+-- builds: object_deletions_erasure of object_deletions (a queue that is all but empty)
 -- rollback: drops the ledger; keep a copy of it (clonedb erase-user --ledger-to)
 --
 --   users and all that is theirs --- erase_user() ---> erasures, open
@@ -73,7 +74,6 @@ COMMENT ON COLUMN clonedb.object_deletions.erasure_id IS
 'The receipt that waits for it, of a person who was erased; NULL for other objects. No foreign key: the
 row ends by itself. [personal: none]';
 
--- A queue that is all but empty.
 -- squawk-ignore require-concurrent-index-creation
 CREATE INDEX object_deletions_erasure ON clonedb.object_deletions (erasure_id)
 WHERE erasure_id IS NOT NULL;

@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
+from ground import as_superuser, fingerprint
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from clonedb import new_id
+from clonedb.testing import IsolatedDatabase
 
 Connection = psycopg.Connection[Any]
 
@@ -173,3 +175,9 @@ def rows_of(connection: Connection, user_id: UUID) -> dict[str, list[str]]:
         )
         found[table] = [row for (row,) in connection.execute(query, [user_id]).fetchall()]
     return found
+
+
+def stored(database: IsolatedDatabase) -> dict[str, tuple[int, str]]:
+    """How many rows each table holds, and a digest of them."""
+    with as_superuser(database) as connection:
+        return fingerprint(connection)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import msgspec
-from ground import fingerprint
+from canaries import stored
 from storing import names
 
 from clonedb import Database, User, new_id
@@ -31,7 +31,7 @@ async def run(database: IsolatedDatabase, *arguments: object) -> tuple[int, str,
 async def test_what_changes_nothing_says_why(
     migrated: IsolatedDatabase, ada: User, tmp_path: Path
 ) -> None:
-    before = fingerprint(migrated)
+    before = stored(migrated)
     unknown, unasked, counted, nobody, malformed = await asyncio.gather(
         run(migrated, "erase-user", new_id(), "--yes"),
         run(migrated, "erase-user", ada.id),
@@ -51,7 +51,7 @@ async def test_what_changes_nothing_says_why(
     assert counted[0] == 0
     assert msgspec.json.decode(counted[1]) == {"would_erase": {"users": 1}}
     assert names(tmp_path) == []
-    assert fingerprint(migrated) == before
+    assert stored(migrated) == before
 
 
 async def test_a_person_is_exported_and_erased_and_that_is_remembered(

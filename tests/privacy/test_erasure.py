@@ -7,8 +7,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from canaries import rows_of, where
-from ground import as_superuser, fingerprint, someone_waits_for_a_lock
+from canaries import rows_of, stored, where
+from ground import as_superuser, someone_waits_for_a_lock
 
 from clonedb import (
     ClonedbError,
@@ -35,10 +35,10 @@ async def test_a_dry_run_counts_what_goes_and_changes_nothing(
     for number in range(3):
         turn = NewTurn(user_transcript=str(number), llm_response="yes")
         await as_ada.conversation_sessions.record_turn(session.id, turn)
-    before = fingerprint(migrated)
+    before = stored(migrated)
     counts = await count_rows(worker, ada.id)
     assert counts == {"users": 1, "conversation_sessions": 1, "conversation_turns": 3}
-    assert fingerprint(migrated) == before
+    assert stored(migrated) == before
     receipt = await erase_user(worker, ada.id)
     assert receipt.row_counts == counts
 
@@ -66,11 +66,11 @@ async def test_a_receipt_is_given_once_and_remembered(
 async def test_somebody_who_was_never_there_is_no_erasure(
     worker: Database, ada: User, migrated: IsolatedDatabase
 ) -> None:
-    before = fingerprint(migrated)
+    before = stored(migrated)
     for attempt in (erase_user, count_rows):
         with pytest.raises(NotFound, match="does not exist"):
             await attempt(worker, new_id())
-    assert fingerprint(migrated) == before
+    assert stored(migrated) == before
 
 
 async def test_a_receipt_is_closed_when_the_objects_are_gone(

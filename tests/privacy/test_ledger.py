@@ -9,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from canaries import where
-from ground import as_superuser, fingerprint
+from canaries import stored, where
+from ground import as_superuser
 from storing import names
 
 from clonedb import Database, InvalidInput, NewUser, User
@@ -107,10 +107,10 @@ async def test_a_copy_that_was_changed_is_refused_and_changes_nothing(
     copy.write_text(f"{first}\n{change(second)}\n")  # type: ignore[operator]
     with as_superuser(migrated) as connection:
         connection.execute("DELETE FROM clonedb.erasures")
-    before = fingerprint(migrated)
+    before = stored(migrated)
     with pytest.raises(InvalidInput, match=says):
         await reapply(worker, copy)
-    assert fingerprint(migrated) == before
+    assert stored(migrated) == before
 
 
 async def test_a_copy_is_whole_in_the_place_of_the_one_before(
