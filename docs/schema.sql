@@ -312,15 +312,14 @@ DECLARE
 BEGIN
     FOR v_table IN
         SELECT
-            t.relation,
             t.table_name,
             t.user_column
         FROM clonedb.person_tables() AS t
         WHERE t.user_column IS NOT NULL
     LOOP
         EXECUTE format(
-            'SELECT count(*) FROM %s AS t WHERE t.%I = $1',
-            v_table.relation,
+            'SELECT count(*) FROM clonedb.%I AS t WHERE t.%I = $1',
+            v_table.table_name,
             v_table.user_column
         )
         USING p_user_id
@@ -1120,7 +1119,7 @@ BEGIN
         CLOSE v_rows;
     END IF;
     OPEN v_rows NO SCROLL FOR EXECUTE
-        format('SELECT row_to_json(t)::text FROM %s AS t WHERE %s', v_table.relation, v_condition)
+        format('SELECT row_to_json(t)::text FROM clonedb.%I AS t WHERE %s', p_table, v_condition)
         || coalesce(' ORDER BY ' || v_order, '')
         USING p_user_id;
     RETURN p_table;
@@ -1766,7 +1765,6 @@ BEGIN
 
     FOR v_table IN
         SELECT
-            t.relation,
             t.table_name,
             t.user_column
         FROM clonedb.person_tables() AS t
@@ -1776,8 +1774,8 @@ BEGIN
             t.table_name
     LOOP
         EXECUTE format(
-            'DELETE FROM %s AS t WHERE t.%I = $1',
-            v_table.relation,
+            'DELETE FROM clonedb.%I AS t WHERE t.%I = $1',
+            v_table.table_name,
             v_table.user_column
         ) USING p_user_id;
         GET DIAGNOSTICS v_rows = ROW_COUNT;

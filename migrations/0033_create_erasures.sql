@@ -226,15 +226,14 @@ DECLARE
 BEGIN
     FOR v_table IN
         SELECT
-            t.relation,
             t.table_name,
             t.user_column
         FROM clonedb.person_tables() AS t
         WHERE t.user_column IS NOT NULL
     LOOP
         EXECUTE format(
-            'SELECT count(*) FROM %s AS t WHERE t.%I = $1',
-            v_table.relation,
+            'SELECT count(*) FROM clonedb.%I AS t WHERE t.%I = $1',
+            v_table.table_name,
             v_table.user_column
         )
         USING p_user_id
@@ -302,7 +301,6 @@ BEGIN
 
     FOR v_table IN
         SELECT
-            t.relation,
             t.table_name,
             t.user_column
         FROM clonedb.person_tables() AS t
@@ -312,8 +310,8 @@ BEGIN
             t.table_name
     LOOP
         EXECUTE format(
-            'DELETE FROM %s AS t WHERE t.%I = $1',
-            v_table.relation,
+            'DELETE FROM clonedb.%I AS t WHERE t.%I = $1',
+            v_table.table_name,
             v_table.user_column
         ) USING p_user_id;
         GET DIAGNOSTICS v_rows = ROW_COUNT;

@@ -55,7 +55,7 @@ BEGIN
         CLOSE v_rows;
     END IF;
     OPEN v_rows NO SCROLL FOR EXECUTE
-        format('SELECT row_to_json(t)::text FROM %s AS t WHERE %s', v_table.relation, v_condition)
+        format('SELECT row_to_json(t)::text FROM clonedb.%I AS t WHERE %s', p_table, v_condition)
         || coalesce(' ORDER BY ' || v_order, '')
         USING p_user_id;
     RETURN p_table;
