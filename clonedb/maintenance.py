@@ -17,6 +17,7 @@ from clonedb.audit import seal
 from clonedb.database import Database
 from clonedb.errors import InvalidInput
 from clonedb.objects.store import ObjectStore
+from clonedb.privacy import close_receipts
 
 # A batch of each step takes a few milliseconds.
 _CACHE_BATCH: Final = 1_000
@@ -49,7 +50,8 @@ async def maintain(
     over, idle rate limit buckets, and counts of minutes older than `keep_windows`. With
     `share_embeddings`, embeddings that so many users hold are shared first (see
     `share_common_embeddings`). With an object store, the objects that no row owns any more are
-    deleted in it. Then the audit log is sealed.
+    deleted in it. Receipts of erased people are closed where nothing is left to be done. Then the
+    audit log is sealed.
     """
     if keep_windows < timedelta(0):
         raise InvalidInput(f"keep_windows is not negative: {keep_windows}")
@@ -93,6 +95,7 @@ async def maintain(
         )
     if object_store is not None:
         steps.append(("stored_objects", lambda: _work_off(worker, object_store)))
+    steps.append(("erasure_receipts", lambda: _close_receipts(worker)))
     for name, step in steps:
         started = time.perf_counter()
         rows = await step()
@@ -113,6 +116,16 @@ async def _work_off(worker: Database, store: ObjectStore) -> int:
         total += done.deleted
         # What has failed is tried again later.
         if done.claimed == 0:
+            return total
+
+
+async def _close_receipts(worker: Database) -> int:
+    total = 0
+    while True:
+        done = await close_receipts(worker)
+        total += done.closed
+        # The others wait for transactions that are open, or for objects.
+        if done.closed == 0:
             return total
 
 

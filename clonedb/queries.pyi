@@ -3052,6 +3052,233 @@ class _Partitions:
         Columns: create_turn_partitions.
         """
 
+class _PrivacyErasure:
+    def close_receipts(
+        self,
+        conn: Target,
+        /,
+        *,
+        limit: int | None,
+    ) -> Awaitable[tuple[int | None, int | None] | None]:
+        """Closes receipts for which nothing is left to be done, after removing what of the person was stored
+        by transactions that were open when they were erased.
+
+        Columns: closed, still_open.
+        """
+    def count_rows(
+        self,
+        conn: Target,
+        /,
+        *,
+        id: UUID | None,
+    ) -> Awaitable[list[tuple[str | None, int | None]]]:
+        """How many rows of a person would be erased, by table; all at one moment.
+
+        Columns: table_name, row_count.
+        """
+    def count_rows_cursor(
+        self,
+        conn: Target,
+        /,
+        *,
+        id: UUID | None,
+    ) -> AsyncIterator[tuple[str | None, int | None]]:
+        """How many rows of a person would be erased, by table; all at one moment.
+
+        Columns: table_name, row_count.
+        """
+    def erase(
+        self,
+        conn: Target,
+        /,
+        *,
+        id: UUID | None,
+        deleted_before: datetime | None,
+    ) -> Awaitable[tuple[str | None, UUID | None, Any, bytes | None, datetime | None, datetime | None, datetime | None] | None]:
+        """Removes a person from every table and cache, and says what happened.
+
+        Columns: outcome, id, row_counts, digest, erased_at, reapplied_at, closed_at.
+        """
+    def find_deleted(
+        self,
+        conn: Target,
+        /,
+        *,
+        older_than_seconds: float,
+        limit: int | None,
+    ) -> Awaitable[list[tuple[UUID, datetime | None]]]:
+        """Users who were deleted that long ago, the first deleted first.
+
+        Columns: id, deleted_at.
+        """
+    def find_deleted_cursor(
+        self,
+        conn: Target,
+        /,
+        *,
+        older_than_seconds: float,
+        limit: int | None,
+    ) -> AsyncIterator[tuple[UUID, datetime | None]]:
+        """Users who were deleted that long ago, the first deleted first.
+
+        Columns: id, deleted_at.
+        """
+    def find_present(
+        self,
+        conn: Target,
+        /,
+        *,
+        previous_id: UUID,
+        limit: int | None,
+    ) -> Awaitable[list[tuple[UUID]]]:
+        """Users who are in the ledger, and there all the same: with a backup they came back.
+
+        Columns: id.
+        """
+    def find_present_cursor(
+        self,
+        conn: Target,
+        /,
+        *,
+        previous_id: UUID,
+        limit: int | None,
+    ) -> AsyncIterator[tuple[UUID]]:
+        """Users who are in the ledger, and there all the same: with a backup they came back.
+
+        Columns: id.
+        """
+    def find_progress(
+        self,
+        conn: Target,
+        /,
+        *,
+        id: UUID,
+    ) -> Awaitable[tuple[datetime | None, bool, int] | None]:
+        """What a receipt still waits for.
+
+        Columns: closed_at, transactions_have_ended, objects.
+        """
+    def import_receipts(
+        self,
+        conn: Target,
+        /,
+        *,
+        entries: Json | dict[str, Any] | str | None,
+    ) -> Awaitable[int | None]:
+        """Adds receipts of a copy of the ledger that this one lacks.
+
+        Columns: import_erasures.
+        """
+    def ledger(
+        self,
+        conn: Target,
+        /,
+    ) -> Awaitable[list[tuple[UUID, str, Any, str, datetime, datetime | None]]]:
+        """Every receipt, oldest first, as a copy of the ledger has it.
+
+        Columns: id, user_digest, row_counts, digest, erased_at, closed_at.
+        """
+    def ledger_cursor(
+        self,
+        conn: Target,
+        /,
+    ) -> AsyncIterator[tuple[UUID, str, Any, str, datetime, datetime | None]]:
+        """Every receipt, oldest first, as a copy of the ledger has it.
+
+        Columns: id, user_digest, row_counts, digest, erased_at, closed_at.
+        """
+
+class _PrivacyExport:
+    def columns(
+        self,
+        conn: Target,
+        /,
+    ) -> Awaitable[list[tuple[str | None, str | None, str | None, str, str, str | None, str]]]:
+        """Every column of the tables that hold rows of people, with what its comment says.
+
+        Columns: table_name, table_meaning, user_column, column_name, data_type, personal_class, meaning.
+        """
+    def columns_cursor(
+        self,
+        conn: Target,
+        /,
+    ) -> AsyncIterator[tuple[str | None, str | None, str | None, str, str, str | None, str]]:
+        """Every column of the tables that hold rows of people, with what its comment says.
+
+        Columns: table_name, table_meaning, user_column, column_name, data_type, personal_class, meaning.
+        """
+    def fetch_rows(
+        self,
+        conn: Target,
+        /,
+        *,
+        bytes: int | None,
+    ) -> Awaitable[list[tuple[str | None]]]:
+        """The next rows of the table that was opened, each a line of JSON; none at the end.
+
+        Columns: line.
+        """
+    def fetch_rows_cursor(
+        self,
+        conn: Target,
+        /,
+        *,
+        bytes: int | None,
+    ) -> AsyncIterator[tuple[str | None]]:
+        """The next rows of the table that was opened, each a line of JSON; none at the end.
+
+        Columns: line.
+        """
+    def find_objects(
+        self,
+        conn: Target,
+        /,
+        *,
+        user_id: UUID,
+        previous_id: UUID,
+        limit: int | None,
+    ) -> Awaitable[list[tuple[UUID, str, str, str, int, bytes, str, Any, datetime, datetime]]]:
+        """The next objects of a person, in the order of their ids, also where the person is deleted.
+
+        Columns: id, kind, name, object_key, size_bytes, sha256, content_type, metadata, created_at, updated_at.
+        """
+    def find_objects_cursor(
+        self,
+        conn: Target,
+        /,
+        *,
+        user_id: UUID,
+        previous_id: UUID,
+        limit: int | None,
+    ) -> AsyncIterator[tuple[UUID, str, str, str, int, bytes, str, Any, datetime, datetime]]:
+        """The next objects of a person, in the order of their ids, also where the person is deleted.
+
+        Columns: id, kind, name, object_key, size_bytes, sha256, content_type, metadata, created_at, updated_at.
+        """
+    def find_person(
+        self,
+        conn: Target,
+        /,
+        *,
+        id: UUID,
+    ) -> Awaitable[tuple[datetime, datetime | None, int] | None]:
+        """Whether there is such a person, living or deleted, and the moment of the snapshot.
+
+        Columns: moment, deleted_at, objects.
+        """
+    def open_rows(
+        self,
+        conn: Target,
+        /,
+        *,
+        id: UUID | None,
+        table_name: str | None,
+    ) -> Awaitable[str | None]:
+        """Opens a cursor on a person's rows in a table, for fetch_rows in the same transaction.
+
+        Columns: open_person_rows.
+        """
+
 class _RateLimitRules:
     def delete(
         self,
@@ -3757,12 +3984,10 @@ class _Users:
         /,
         *,
         id: UUID | None,
-        user_id: UUID | None = ...,
+        user_id: UUID = ...,
     ) -> Awaitable[UUID | None]:
-        """Removes a user, living or deleted, and every row that hangs on them.
-        Sessions go in the same statement, since their references to models would refuse the cascade.
-        Entries of the audit log stay, naming nobody any more, and lose their details. Buckets hold
-        nothing but a number of tokens, and go when they have been idle.
+        """Erases a user, living or deleted, with every row that is theirs, and returns their receipt's id.
+        Entries of the audit log stay, naming nobody any more, and lose their details.
         What lies in the object store is deleted afterwards: the keys, which name nobody, wait in the outbox.
 
         Columns: id.
@@ -4393,6 +4618,8 @@ knowledge_documents: _KnowledgeDocuments
 llm_response_cache: _LlmResponseCache
 object_deletions: _ObjectDeletions
 partitions: _Partitions
+privacy_erasure: _PrivacyErasure
+privacy_export: _PrivacyExport
 rate_limit_rules: _RateLimitRules
 rate_limits: _RateLimits
 statistics: _Statistics

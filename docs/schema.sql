@@ -184,6 +184,83 @@ says nothing of a person: about one user in 65,536 is meant.';
 
 
 --
+-- Name: close_erasures(integer); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE FUNCTION clonedb.close_erasures(p_limit integer, OUT closed integer, OUT still_open integer) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_entry record;
+    v_is_done boolean;
+BEGIN
+    closed := 0;
+    FOR v_entry IN
+        SELECT
+            e.id,
+            e.open_user_id,
+            e.waits_for
+        FROM clonedb.erasures AS e
+        WHERE e.closed_at IS NULL
+            -- One that waits for nothing but objects is no work.
+            AND NOT (
+                coalesce(cardinality(e.waits_for) = 0, false)
+                AND EXISTS (
+                    SELECT
+                    FROM clonedb.object_deletions AS d
+                    WHERE d.erasure_id = e.id
+                )
+            )
+        ORDER BY e.id
+        LIMIT p_limit
+        FOR NO KEY UPDATE SKIP LOCKED
+    LOOP
+        IF v_entry.waits_for IS NULL THEN
+            -- Asked now: whoever began before the erasure was committed is among them.
+            v_entry.waits_for := clonedb.open_transactions();
+            UPDATE clonedb.erasures AS e
+            SET waits_for = v_entry.waits_for
+            WHERE e.id = v_entry.id;
+        END IF;
+        CONTINUE WHEN v_entry.waits_for && clonedb.open_transactions();
+        -- Whoever had seen the person is done, and what they have stored can be seen now.
+        PERFORM clonedb.remove_person_rows(v_entry.open_user_id, v_entry.id);
+        v_is_done := NOT EXISTS (
+            SELECT
+            FROM clonedb.object_deletions AS d
+            WHERE d.erasure_id = v_entry.id
+        );
+        UPDATE clonedb.erasures AS e
+        SET
+            open_user_id = CASE WHEN NOT v_is_done THEN e.open_user_id END,
+            waits_for = CASE WHEN NOT v_is_done THEN '{}'::text[] END,
+            closed_at = CASE WHEN v_is_done THEN statement_timestamp() END
+        WHERE e.id = v_entry.id;
+        closed := closed + v_is_done::integer;
+    END LOOP;
+    still_open := (
+        SELECT count(*)
+        FROM clonedb.erasures AS e
+        WHERE e.closed_at IS NULL
+    );
+END
+$$;
+
+
+ALTER FUNCTION clonedb.close_erasures(p_limit integer, OUT closed integer, OUT still_open integer) OWNER TO clonedb_owner;
+
+--
+-- Name: FUNCTION close_erasures(p_limit integer, OUT closed integer, OUT still_open integer); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON FUNCTION clonedb.close_erasures(p_limit integer, OUT closed integer, OUT still_open integer) IS 'Closes up to p_limit receipts for which nothing is left to be done. One waits for the transactions that
+were open when it was first looked at, after the erasure; then what they have stored of the person is
+removed. And it waits for the objects in the store. Call it again until still_open is 0; it may run
+twice at once.';
+
+
+--
 -- Name: count_denials(text, integer); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -220,6 +297,47 @@ ALTER FUNCTION clonedb.count_denials(p_endpoint text, p_count integer) OWNER TO 
 
 COMMENT ON FUNCTION clonedb.count_denials(p_endpoint text, p_count integer) IS 'Adds to the denied requests of the context''s user in this minute: those that a process has denied
 by what it remembered. False for a user who does not exist. It gives and takes no token.';
+
+
+--
+-- Name: count_person_rows(uuid); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE FUNCTION clonedb.count_person_rows(p_user_id uuid) RETURNS TABLE(table_name text, row_count bigint)
+    LANGUAGE plpgsql STABLE ROWS 30
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+DECLARE
+    v_table record;
+BEGIN
+    FOR v_table IN
+        SELECT
+            t.table_name,
+            t.user_column
+        FROM clonedb.person_tables() AS t
+        WHERE t.user_column IS NOT NULL
+    LOOP
+        EXECUTE format(
+            'SELECT count(*) FROM clonedb.%I AS t WHERE t.%I = $1',
+            v_table.table_name,
+            v_table.user_column
+        )
+        USING p_user_id
+        INTO row_count;
+        table_name := v_table.table_name;
+        RETURN NEXT;
+    END LOOP;
+END
+$_$;
+
+
+ALTER FUNCTION clonedb.count_person_rows(p_user_id uuid) OWNER TO clonedb_owner;
+
+--
+-- Name: FUNCTION count_person_rows(p_user_id uuid); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON FUNCTION clonedb.count_person_rows(p_user_id uuid) IS 'How many rows of a person there are in each table from which they would be erased.';
 
 
 --
@@ -353,8 +471,15 @@ CREATE FUNCTION clonedb.create_turn_partitions(p_from date, p_months integer) RE
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+DECLARE
+    v_made constant integer := clonedb.create_month_partitions(
+        'clonedb.conversation_turns', p_from, p_months
+    );
 BEGIN
-    RETURN clonedb.create_month_partitions('clonedb.conversation_turns', p_from, p_months);
+    IF v_made > 0 THEN
+        PERFORM clonedb.leave_unsampled('clonedb.conversation_turns');
+    END IF;
+    RETURN v_made;
 END
 $$;
 
@@ -531,6 +656,152 @@ COMMENT ON FUNCTION clonedb.embedding_to_real(p_embedding bytea) IS 'The numbers
 
 
 --
+-- Name: erase_user(uuid, timestamp with time zone); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE FUNCTION clonedb.erase_user(p_user_id uuid, p_deleted_before timestamp with time zone DEFAULT NULL::timestamp with time zone, OUT outcome text, OUT id uuid, OUT row_counts jsonb, OUT digest bytea, OUT erased_at timestamp with time zone, OUT reapplied_at timestamp with time zone, OUT closed_at timestamp with time zone) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_digest constant bytea := clonedb.person_digest(p_user_id);
+    -- The login itself: inside of this function the owner is who runs it.
+    v_may_name_anybody constant boolean := pg_has_role(session_user, 'clonedb_worker', 'USAGE')
+        OR pg_has_role(session_user, 'clonedb_dba', 'USAGE');
+    v_user record;
+    v_known clonedb.erasures;
+BEGIN
+    outcome := 'unknown';
+    IF NOT v_may_name_anybody AND p_user_id IS DISTINCT FROM clonedb.living_user_id() THEN
+        RETURN;
+    END IF;
+    -- Nobody stores anything that refers to the user from here on, and who has done so has ended.
+    SELECT
+        u.subject_ref,
+        u.deleted_at
+    INTO v_user
+    FROM clonedb.users AS u
+    WHERE u.id = p_user_id
+    FOR UPDATE;
+    IF FOUND AND (v_user.deleted_at < p_deleted_before) IS NOT TRUE
+        AND p_deleted_before IS NOT NULL
+    THEN
+        outcome := 'not_deleted';
+        RETURN;
+    END IF;
+    SELECT e.*
+    INTO v_known
+    FROM clonedb.erasures AS e
+    WHERE e.user_digest = v_digest;
+    IF v_user IS NULL AND v_known IS NULL THEN
+        RETURN;
+    END IF;
+
+    IF v_user IS NULL THEN
+        outcome := 'already_erased';
+    ELSE
+        outcome := 'erased';
+        id := coalesce(v_known.id, clonedb.uuid_v7());
+        row_counts := clonedb.remove_person_rows(p_user_id, id);
+        INSERT INTO clonedb.audit_logs (
+            actor_ref,
+            subject_ref,
+            action,
+            resource,
+            result
+        )
+        VALUES (
+            CASE WHEN NOT v_may_name_anybody THEN v_user.subject_ref END,
+            v_user.subject_ref,
+            'user.erase',
+            'users',
+            'success'
+        );
+        -- A person who came back with a backup keeps the receipt that they have.
+        INSERT INTO clonedb.erasures AS e (
+            id,
+            user_digest,
+            open_user_id,
+            row_counts,
+            digest,
+            erased_at
+        )
+        VALUES (
+            erase_user.id,
+            v_digest,
+            p_user_id,
+            erase_user.row_counts,
+            clonedb.receipt_digest(
+                erase_user.id, v_digest, statement_timestamp(), erase_user.row_counts
+            ),
+            statement_timestamp()
+        )
+        ON CONFLICT ON CONSTRAINT erasures_user_digest_is_unique DO UPDATE
+        SET
+            open_user_id = excluded.open_user_id,
+            waits_for = NULL,
+            reapplied_at = excluded.erased_at,
+            closed_at = NULL
+        RETURNING e.* INTO v_known;
+    END IF;
+    id := v_known.id;
+    row_counts := coalesce(row_counts, v_known.row_counts);
+    digest := v_known.digest;
+    erased_at := v_known.erased_at;
+    reapplied_at := v_known.reapplied_at;
+    closed_at := v_known.closed_at;
+END
+$$;
+
+
+ALTER FUNCTION clonedb.erase_user(p_user_id uuid, p_deleted_before timestamp with time zone, OUT outcome text, OUT id uuid, OUT row_counts jsonb, OUT digest bytea, OUT erased_at timestamp with time zone, OUT reapplied_at timestamp with time zone, OUT closed_at timestamp with time zone) OWNER TO clonedb_owner;
+
+--
+-- Name: FUNCTION erase_user(p_user_id uuid, p_deleted_before timestamp with time zone, OUT outcome text, OUT id uuid, OUT row_counts jsonb, OUT digest bytea, OUT erased_at timestamp with time zone, OUT reapplied_at timestamp with time zone, OUT closed_at timestamp with time zone); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON FUNCTION clonedb.erase_user(p_user_id uuid, p_deleted_before timestamp with time zone, OUT outcome text, OUT id uuid, OUT row_counts jsonb, OUT digest bytea, OUT erased_at timestamp with time zone, OUT reapplied_at timestamp with time zone, OUT closed_at timestamp with time zone) IS 'Removes a person from every table and cache, all or nothing, and returns their receipt. outcome says
+what happened: erased; already_erased, with the receipt of then; not_deleted, where p_deleted_before is
+given and the person was not deleted before it; unknown. A person who was erased before and came back
+with a backup is erased again: row_counts are those of this time, digest is of the first. Under the app
+login the context''s living user alone exists.';
+
+
+--
+-- Name: fetch_person_rows(integer); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE FUNCTION clonedb.fetch_person_rows(p_bytes integer) RETURNS SETOF text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_rows refcursor := 'clonedb_person_rows';
+    v_line text;
+    v_bytes bigint := 0;
+BEGIN
+    WHILE v_bytes < p_bytes LOOP
+        FETCH v_rows INTO v_line;
+        EXIT WHEN NOT FOUND;
+        -- A column of type json keeps its line breaks, which are between its tokens alone.
+        RETURN NEXT translate(v_line, E'\r\n', '  ');
+        v_bytes := v_bytes + octet_length(v_line);
+    END LOOP;
+END
+$$;
+
+
+ALTER FUNCTION clonedb.fetch_person_rows(p_bytes integer) OWNER TO clonedb_owner;
+
+--
+-- Name: FUNCTION fetch_person_rows(p_bytes integer); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON FUNCTION clonedb.fetch_person_rows(p_bytes integer) IS 'The next rows of the cursor that open_person_rows() has opened, a JSON object on one line for each,
+until they are p_bytes long; no row at the end.';
+
+
+--
 -- Name: find_login(text); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -560,6 +831,60 @@ COMMENT ON FUNCTION clonedb.find_login(p_email text) IS 'The id and tier of the 
 
 
 --
+-- Name: import_erasures(jsonb); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE FUNCTION clonedb.import_erasures(p_entries jsonb) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_number bigint;
+    v_imported integer;
+BEGIN
+    SELECT min(given.number)
+    INTO v_number
+    FROM jsonb_array_elements(p_entries) WITH ORDINALITY AS given (entry, number)
+    WHERE clonedb.receipt_digest(
+        (given.entry ->> 'id')::uuid,
+        decode(given.entry ->> 'user_digest', 'hex'),
+        (given.entry ->> 'erased_at')::timestamptz,
+        given.entry -> 'row_counts'
+    ) IS DISTINCT FROM decode(given.entry ->> 'digest', 'hex');
+    IF v_number IS NOT NULL THEN
+        RAISE EXCEPTION 'entry % of the ledger is not as it was written', v_number
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    -- Closed: what of them is there is erased next, and opens it.
+    INSERT INTO clonedb.erasures (id, user_digest, row_counts, digest, erased_at, closed_at)
+    SELECT DISTINCT ON (decode(given.entry ->> 'user_digest', 'hex'))
+        (given.entry ->> 'id')::uuid,
+        decode(given.entry ->> 'user_digest', 'hex'),
+        given.entry -> 'row_counts',
+        decode(given.entry ->> 'digest', 'hex'),
+        (given.entry ->> 'erased_at')::timestamptz,
+        coalesce((given.entry ->> 'closed_at')::timestamptz, statement_timestamp())
+    FROM jsonb_array_elements(p_entries) AS given (entry)
+    ORDER BY decode(given.entry ->> 'user_digest', 'hex')
+    ON CONFLICT DO NOTHING;
+    GET DIAGNOSTICS v_imported = ROW_COUNT;
+    RETURN v_imported;
+END
+$$;
+
+
+ALTER FUNCTION clonedb.import_erasures(p_entries jsonb) OWNER TO clonedb_owner;
+
+--
+-- Name: FUNCTION import_erasures(p_entries jsonb); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON FUNCTION clonedb.import_erasures(p_entries jsonb) IS 'Adds entries of a copy of the ledger that this one lacks, and returns how many. An array of objects
+with id, user_digest, row_counts, digest, erased_at and closed_at, digests in hexadecimal; raises 22023
+where a receipt is not what its digest says.';
+
+
+--
 -- Name: is_uuid_v7(uuid); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -575,6 +900,56 @@ ALTER FUNCTION clonedb.is_uuid_v7(p_id uuid) OWNER TO clonedb_owner;
 --
 
 COMMENT ON FUNCTION clonedb.is_uuid_v7(p_id uuid) IS 'Whether an id is a UUID of version 7 and of the RFC''s variant.';
+
+
+--
+-- Name: leave_unsampled(regclass); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE FUNCTION clonedb.leave_unsampled(p_table regclass) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+DECLARE
+    v_column record;
+BEGIN
+    FOR v_column IN
+        SELECT
+            t.attrelid::regclass AS relation,
+            t.attname
+        FROM pg_attribute AS t
+        WHERE (
+                t.attrelid = p_table
+                OR t.attrelid IN (
+                    SELECT i.inhrelid
+                    FROM pg_inherits AS i
+                    WHERE i.inhparent = p_table
+                )
+            )
+            AND t.attnum > 0
+            AND NOT t.attisdropped
+            AND t.attstattarget IS DISTINCT FROM 0
+            AND col_description(t.attrelid, t.attnum)
+            ~ '\[personal: (biometric|content|contact)\]$'
+    LOOP
+        EXECUTE format(
+            'ALTER TABLE ONLY %s ALTER COLUMN %I SET STATISTICS 0',
+            v_column.relation,
+            v_column.attname
+        );
+    END LOOP;
+END
+$_$;
+
+
+ALTER FUNCTION clonedb.leave_unsampled(p_table regclass) OWNER TO clonedb_owner;
+
+--
+-- Name: FUNCTION leave_unsampled(p_table regclass); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON FUNCTION clonedb.leave_unsampled(p_table regclass) IS 'Lets ANALYZE keep no samples of the columns of a table, and of its partitions, that are classified as
+biometric, content or contact. For migrations and the partition functions.';
 
 
 --
@@ -695,6 +1070,99 @@ COMMENT ON FUNCTION clonedb.months_ahead(p_parent regclass) IS 'How many months 
 
 
 --
+-- Name: open_person_rows(uuid, text); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE FUNCTION clonedb.open_person_rows(p_user_id uuid, p_table text) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+DECLARE
+    v_rows refcursor := 'clonedb_person_rows';
+    v_table record;
+    v_condition text;
+    v_order text;
+BEGIN
+    SELECT
+        t.relation,
+        t.user_column,
+        t.reference_columns
+    INTO v_table
+    FROM clonedb.person_tables() AS t
+    WHERE t.table_name = p_table;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'no table of people is called %', p_table
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    v_condition := coalesce(
+        CASE WHEN v_table.user_column IS NOT NULL THEN format('t.%I = $1', v_table.user_column) END,
+        (
+            SELECT string_agg(
+                format(
+                    't.%I = (SELECT u.subject_ref FROM clonedb.users AS u WHERE u.id = $1)',
+                    r.reference_column
+                ),
+                ' OR '
+            )
+            FROM unnest(v_table.reference_columns) AS r (reference_column)
+        )
+    );
+    v_order := (
+        SELECT string_agg(format('t.%I', a.attname), ', ' ORDER BY k.place)
+        FROM pg_index AS i
+        CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k (attnum, place)
+        INNER JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+        WHERE i.indrelid = v_table.relation
+            AND i.indisprimary
+    );
+    IF EXISTS (SELECT FROM pg_cursors AS c WHERE c.name = 'clonedb_person_rows') THEN
+        CLOSE v_rows;
+    END IF;
+    OPEN v_rows NO SCROLL FOR EXECUTE
+        format('SELECT row_to_json(t)::text FROM clonedb.%I AS t WHERE %s', p_table, v_condition)
+        || coalesce(' ORDER BY ' || v_order, '')
+        USING p_user_id;
+    RETURN p_table;
+END
+$_$;
+
+
+ALTER FUNCTION clonedb.open_person_rows(p_user_id uuid, p_table text) OWNER TO clonedb_owner;
+
+--
+-- Name: FUNCTION open_person_rows(p_user_id uuid, p_table text); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON FUNCTION clonedb.open_person_rows(p_user_id uuid, p_table text) IS 'Opens a cursor on a person''s rows in a table of clonedb.person_tables(), in the order of its key, for
+fetch_person_rows() in the same transaction; one at a time.';
+
+
+--
+-- Name: open_transactions(); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE FUNCTION clonedb.open_transactions() RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    BEGIN ATOMIC
+ SELECT COALESCE(array_agg(l.virtualtransaction ORDER BY l.virtualtransaction), '{}'::text[]) AS "coalesce"
+    FROM ((pg_locks l
+      JOIN pg_stat_activity a ON ((a.pid = l.pid)))
+      JOIN pg_database d ON ((d.oid = a.datid)))
+   WHERE ((l.locktype = 'virtualxid'::text) AND (l.mode = 'ExclusiveLock'::text) AND (l.pid <> pg_backend_pid()) AND (a.usesysid IS NOT NULL) AND (d.datname = current_database()));
+END;
+
+
+ALTER FUNCTION clonedb.open_transactions() OWNER TO clonedb_owner;
+
+--
+-- Name: FUNCTION open_transactions(); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON FUNCTION clonedb.open_transactions() IS 'The transactions of this database that are open at this moment, but for the one that asks.';
+
+
+--
 -- Name: partition_floors(regclass); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -723,6 +1191,291 @@ ALTER FUNCTION clonedb.partition_floors(p_parent regclass) OWNER TO clonedb_owne
 --
 
 COMMENT ON FUNCTION clonedb.partition_floors(p_parent regclass) IS 'The lowest id of each partition of a table that is partitioned by id.';
+
+
+--
+-- Name: person_digest(uuid); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE FUNCTION clonedb.person_digest(p_user_id uuid) RETURNS bytea
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN sha256(uuid_send(p_user_id));
+
+
+ALTER FUNCTION clonedb.person_digest(p_user_id uuid) OWNER TO clonedb_owner;
+
+--
+-- Name: FUNCTION person_digest(p_user_id uuid); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON FUNCTION clonedb.person_digest(p_user_id uuid) IS 'What the ledger knows a person by when they are erased.';
+
+
+--
+-- Name: uuid_v7(); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE FUNCTION clonedb.uuid_v7() RETURNS uuid
+    LANGUAGE plpgsql PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_microseconds bigint := extract(EPOCH FROM clock_timestamp()) * 1000000;
+BEGIN
+    -- The 12 bits after the version hold the microseconds, as RFC 9562 section 6.2 (method 3)
+    -- allows, so that ids of one server are in the order of their making to the microsecond.
+    -- 28672 is 0x7000. The second half of a random UUID has the variant and the random bits.
+    RETURN encode(
+        int8send(
+            ((v_microseconds / 1000) << 16) | 28672 | ((v_microseconds % 1000) * 4096 / 1000)
+        )
+        || substring(uuid_send(gen_random_uuid()) FROM 9),
+        'hex'
+    )::uuid;
+END
+$$;
+
+
+ALTER FUNCTION clonedb.uuid_v7() OWNER TO clonedb_owner;
+
+--
+-- Name: FUNCTION uuid_v7(); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON FUNCTION clonedb.uuid_v7() IS 'A new id: UUID version 7 of the database''s clock, in order to the microsecond on one server.';
+
+
+SET default_tablespace = '';
+
+SET default_table_access_method = heap;
+
+--
+-- Name: users; Type: TABLE; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE TABLE clonedb.users (
+    id uuid DEFAULT clonedb.uuid_v7() NOT NULL,
+    email text NOT NULL,
+    email_key text GENERATED ALWAYS AS (lower(email)) STORED NOT NULL,
+    name text,
+    personality_traits text[] DEFAULT '{}'::text[] NOT NULL,
+    speaking_style text,
+    preferred_llm_provider text DEFAULT 'gpt-4-turbo'::text NOT NULL,
+    preferred_tts_provider text DEFAULT 'xtts-v2'::text NOT NULL,
+    subscription_tier text DEFAULT 'free'::text NOT NULL,
+    conversation_minutes_used numeric(12,3) DEFAULT 0 NOT NULL,
+    settings jsonb DEFAULT '{}'::jsonb NOT NULL,
+    subject_ref uuid DEFAULT gen_random_uuid() NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    deleted_at timestamp with time zone,
+    CONSTRAINT users_conversation_minutes_used_is_not_negative CHECK (((conversation_minutes_used >= (0)::numeric) AND (conversation_minutes_used <> 'NaN'::numeric))),
+    CONSTRAINT users_email_is_plausible CHECK ((((char_length(email) >= 3) AND (char_length(email) <= 320)) AND (email ~ '^[^@[:space:]]+@[^@[:space:]]+$'::text))),
+    CONSTRAINT users_id_is_uuid_v7 CHECK (clonedb.is_uuid_v7(id)),
+    CONSTRAINT users_name_is_short CHECK (((char_length(name) >= 1) AND (char_length(name) <= 200))),
+    CONSTRAINT users_personality_traits_are_few CHECK (((cardinality(personality_traits) <= 100) AND (pg_column_size(personality_traits) <= 65536))),
+    CONSTRAINT users_personality_traits_are_given CHECK ((array_position(personality_traits, NULL::text) IS NULL)),
+    CONSTRAINT users_preferred_llm_provider_is_known CHECK ((preferred_llm_provider = ANY (ARRAY['gpt-4-turbo'::text, 'gpt-3.5-turbo'::text, 'claude-3-opus'::text, 'claude-3-sonnet'::text, 'llama-3-70b'::text]))),
+    CONSTRAINT users_preferred_tts_provider_is_known CHECK ((preferred_tts_provider = ANY (ARRAY['xtts-v2'::text, 'google-cloud-tts'::text, 'openai-tts'::text]))),
+    CONSTRAINT users_settings_is_an_object CHECK ((jsonb_typeof(settings) = 'object'::text)),
+    CONSTRAINT users_settings_is_small CHECK ((octet_length((settings)::text) <= 65536)),
+    CONSTRAINT users_speaking_style_is_short CHECK ((char_length(speaking_style) <= 2000)),
+    CONSTRAINT users_subscription_tier_is_known CHECK ((subscription_tier = ANY (ARRAY['free'::text, 'pro'::text, 'enterprise'::text])))
+)
+WITH (fillfactor='90');
+ALTER TABLE ONLY clonedb.users ALTER COLUMN email SET STATISTICS 0;
+ALTER TABLE ONLY clonedb.users ALTER COLUMN email_key SET STATISTICS 0;
+ALTER TABLE ONLY clonedb.users ALTER COLUMN name SET STATISTICS 0;
+ALTER TABLE ONLY clonedb.users ALTER COLUMN personality_traits SET STATISTICS 0;
+ALTER TABLE ONLY clonedb.users ALTER COLUMN speaking_style SET STATISTICS 0;
+ALTER TABLE ONLY clonedb.users ALTER COLUMN settings SET STATISTICS 0;
+
+ALTER TABLE ONLY clonedb.users FORCE ROW LEVEL SECURITY;
+
+
+ALTER TABLE clonedb.users OWNER TO clonedb_owner;
+
+--
+-- Name: TABLE users; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON TABLE clonedb.users IS 'The people who talk with their clone. A reference table when sharded.';
+
+
+--
+-- Name: COLUMN users.id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.users.id IS 'UUIDv7, made by the database or brought by the caller. [personal: identifier]';
+
+
+--
+-- Name: COLUMN users.email; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.users.email IS 'The address as the person wrote it. [personal: contact]';
+
+
+--
+-- Name: COLUMN users.email_key; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.users.email_key IS 'The address in lower case: what is unique among the living and what a login is found by. [personal: contact]';
+
+
+--
+-- Name: COLUMN users.name; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.users.name IS 'What the person is called, 1 to 200 characters. [personal: contact]';
+
+
+--
+-- Name: COLUMN users.personality_traits; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.users.personality_traits IS 'Words for the character that the clone shows, at most 100. [personal: content]';
+
+
+--
+-- Name: COLUMN users.speaking_style; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.users.speaking_style IS 'How the clone speaks, in words, at most 2,000 characters. [personal: content]';
+
+
+--
+-- Name: COLUMN users.preferred_llm_provider; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.users.preferred_llm_provider IS 'The language model that answers unless a session says otherwise. [personal: behaviour]';
+
+
+--
+-- Name: COLUMN users.preferred_tts_provider; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.users.preferred_tts_provider IS 'The speech synthesis that speaks unless a session says otherwise. [personal: behaviour]';
+
+
+--
+-- Name: COLUMN users.subscription_tier; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.users.subscription_tier IS 'free, pro or enterprise; changed by the worker login alone. [personal: behaviour]';
+
+
+--
+-- Name: COLUMN users.conversation_minutes_used; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.users.conversation_minutes_used IS 'Minutes of conversation so far, to the thousandth. [personal: behaviour]';
+
+
+--
+-- Name: COLUMN users.settings; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.users.settings IS 'The person''s settings, a JSON object of at most 64 KiB. [personal: content]';
+
+
+--
+-- Name: COLUMN users.subject_ref; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.users.subject_ref IS 'A random number that stands for the person in the audit log; it dies with this row. [personal: identifier]';
+
+
+--
+-- Name: COLUMN users.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.users.created_at IS 'When the person signed up. [personal: behaviour]';
+
+
+--
+-- Name: COLUMN users.updated_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.users.updated_at IS 'When the row last changed. [personal: behaviour]';
+
+
+--
+-- Name: COLUMN users.deleted_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.users.deleted_at IS 'When the person was deleted (softly), NULL while living; what they own bears the same stamp. [personal: behaviour]';
+
+
+--
+-- Name: person_tables(); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE FUNCTION clonedb.person_tables() RETURNS TABLE(relation regclass, table_name text, user_column text, reference_columns text[], height integer)
+    LANGUAGE sql STABLE ROWS 30 PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    BEGIN ATOMIC
+ WITH RECURSIVE tables AS (
+          SELECT c.oid,
+             (c.relname)::text AS table_name
+            FROM pg_class c
+           WHERE ((c.relnamespace = ('clonedb'::regnamespace)::oid) AND (c.relkind = ANY (ARRAY['r'::"char", 'p'::"char"])) AND (NOT c.relispartition))
+         ), edges AS (
+          SELECT DISTINCT k.conrelid AS child,
+             k.confrelid AS parent
+            FROM pg_constraint k
+           WHERE ((k.contype = 'f'::"char") AND (k.conparentid = (0)::oid) AND (k.conrelid <> k.confrelid))
+         ), heights(oid, height) AS (
+          SELECT t.oid,
+             0 AS "?column?"
+            FROM tables t
+         UNION
+          SELECT e.parent,
+             (h.height + 1)
+            FROM (heights h
+              JOIN edges e ON ((e.child = h.oid)))
+           WHERE (h.height < 20)
+         ), described AS (
+          SELECT t.oid,
+             t.table_name,
+                 CASE
+                     WHEN (t.oid = ('clonedb.users'::regclass)::oid) THEN 'id'::text
+                     ELSE COALESCE(( SELECT (a.attname)::text AS attname
+                        FROM pg_attribute a
+                       WHERE ((a.attrelid = t.oid) AND (a.attname = 'user_id'::name) AND (NOT a.attisdropped))), ( SELECT min((a.attname)::text) AS min
+                        FROM ((pg_constraint k
+                          JOIN pg_attribute a ON (((a.attrelid = t.oid) AND (a.attnum = k.conkey[1]))))
+                          JOIN pg_attribute target ON (((target.attrelid = k.confrelid) AND (target.attnum = k.confkey[1]))))
+                       WHERE ((k.conrelid = t.oid) AND (k.contype = 'f'::"char") AND (k.confrelid = ('clonedb.users'::regclass)::oid) AND (target.attname = 'id'::name))))
+                 END AS user_column,
+             ARRAY( SELECT (a.attname)::text AS attname
+                    FROM pg_attribute a
+                   WHERE ((a.attrelid = t.oid) AND (t.oid <> ('clonedb.users'::regclass)::oid) AND (a.attname = ANY (ARRAY['actor_ref'::name, 'subject_ref'::name])) AND (NOT a.attisdropped))
+                   ORDER BY a.attname DESC) AS reference_columns
+            FROM tables t
+         )
+  SELECT (d.oid)::regclass AS oid,
+     d.table_name,
+     d.user_column,
+     d.reference_columns,
+     ( SELECT max(h.height) AS max
+            FROM heights h
+           WHERE (h.oid = d.oid)) AS max
+    FROM described d
+   WHERE ((d.user_column IS NOT NULL) OR (cardinality(d.reference_columns) > 0))
+   ORDER BY d.table_name;
+END;
+
+
+ALTER FUNCTION clonedb.person_tables() OWNER TO clonedb_owner;
+
+--
+-- Name: FUNCTION person_tables(); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON FUNCTION clonedb.person_tables() IS 'The tables that hold rows of people, as the catalogue shows them now. A person''s rows are those whose
+user_column is their id; without one, those of which a reference column is their users.subject_ref. A
+table that refers to others is lower (height) than those.';
 
 
 --
@@ -855,6 +1608,26 @@ of 64 bits, since a single host has all of those addresses to choose from.';
 
 
 --
+-- Name: receipt_digest(uuid, bytea, timestamp with time zone, jsonb); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE FUNCTION clonedb.receipt_digest(p_id uuid, p_user_digest bytea, p_erased_at timestamp with time zone, p_row_counts jsonb) RETURNS bytea
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN sha256(convert_to(concat_ws('
+'::text, p_id, encode(p_user_digest, 'hex'::text), ((EXTRACT(epoch FROM p_erased_at) * (1000000)::numeric))::bigint, p_row_counts), 'UTF8'::name));
+
+
+ALTER FUNCTION clonedb.receipt_digest(p_id uuid, p_user_digest bytea, p_erased_at timestamp with time zone, p_row_counts jsonb) OWNER TO clonedb_owner;
+
+--
+-- Name: FUNCTION receipt_digest(p_id uuid, p_user_digest bytea, p_erased_at timestamp with time zone, p_row_counts jsonb); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON FUNCTION clonedb.receipt_digest(p_id uuid, p_user_digest bytea, p_erased_at timestamp with time zone, p_row_counts jsonb) IS 'SHA-256 over four lines: the receipt''s id, the user''s digest in hexadecimal, the microseconds since
+1970 at which they were erased, and the counts as PostgreSQL writes jsonb.';
+
+
+--
 -- Name: refund_tokens(uuid); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -933,6 +1706,109 @@ ALTER FUNCTION clonedb.refund_tokens(p_receipt uuid) OWNER TO clonedb_owner;
 COMMENT ON FUNCTION clonedb.refund_tokens(p_receipt uuid) IS 'Gives back what a request of the context''s user, or without a context of an address, has taken, to
 the buckets that it was taken from and never above their capacity; true if it did. A receipt is
 worth its cost once, and within an hour.';
+
+
+--
+-- Name: remove_person_rows(uuid, uuid); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE FUNCTION clonedb.remove_person_rows(p_user_id uuid, p_erasure_id uuid) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+DECLARE
+    v_counts jsonb := '{}';
+    v_table record;
+    v_objects bigint;
+    v_uploads bigint;
+    v_rows bigint;
+BEGIN
+    -- Writers of turns first, so that what they are storing is seen and counted below.
+    PERFORM
+    FROM clonedb.conversation_sessions AS s
+    WHERE s.user_id = p_user_id
+    ORDER BY s.id
+    FOR UPDATE;
+
+    -- Keys before rows: an object without its key lies in the store for ever.
+    WITH removed_objects AS (
+        DELETE FROM clonedb.stored_objects AS o
+        WHERE o.user_id = p_user_id
+        RETURNING o.object_key
+    ),
+    removed_uploads AS (
+        DELETE FROM clonedb.object_uploads AS u
+        WHERE u.user_id = p_user_id
+        RETURNING
+            u.object_key,
+            u.expires_at
+    ),
+    left_in_the_store AS (
+        INSERT INTO clonedb.object_deletions (object_key, due_at, erasure_id)
+        SELECT
+            removed_objects.object_key,
+            statement_timestamp(),
+            p_erasure_id
+        FROM removed_objects
+        UNION ALL
+        -- Whoever uploads may still be at it: later what it has written is whole, and found.
+        SELECT
+            removed_uploads.object_key,
+            removed_uploads.expires_at,
+            p_erasure_id
+        FROM removed_uploads
+    )
+    SELECT
+        (SELECT count(*) FROM removed_objects),
+        (SELECT count(*) FROM removed_uploads)
+    INTO v_objects, v_uploads;
+
+    FOR v_table IN
+        SELECT
+            t.table_name,
+            t.user_column
+        FROM clonedb.person_tables() AS t
+        WHERE t.user_column IS NOT NULL
+        ORDER BY
+            t.height,
+            t.table_name
+    LOOP
+        EXECUTE format(
+            'DELETE FROM clonedb.%I AS t WHERE t.%I = $1',
+            v_table.table_name,
+            v_table.user_column
+        ) USING p_user_id;
+        GET DIAGNOSTICS v_rows = ROW_COUNT;
+        v_rows := v_rows + CASE v_table.table_name
+            WHEN 'stored_objects' THEN v_objects
+            WHEN 'object_uploads' THEN v_uploads
+            ELSE 0
+        END;
+        IF v_rows > 0 THEN
+            v_counts := v_counts || jsonb_build_object(v_table.table_name, v_rows);
+        END IF;
+    END LOOP;
+
+    -- What other processes remember of the caches.
+    PERFORM pg_notify(
+        'clonedb_caches',
+        clonedb.cache_notice(
+            p_user_id, ARRAY['embedding', 'vector_search', 'llm_response', 'audio_chunk']
+        )
+    );
+    RETURN v_counts;
+END
+$_$;
+
+
+ALTER FUNCTION clonedb.remove_person_rows(p_user_id uuid, p_erasure_id uuid) OWNER TO clonedb_owner;
+
+--
+-- Name: FUNCTION remove_person_rows(p_user_id uuid, p_erasure_id uuid); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON FUNCTION clonedb.remove_person_rows(p_user_id uuid, p_erasure_id uuid) IS 'Deletes a person''s rows from every table that the catalogue shows, hands the keys of their objects to
+the outbox, and returns how many rows went from where. For erase_user() and close_erasures().';
 
 
 --
@@ -1408,196 +2284,6 @@ ALTER FUNCTION clonedb.settle_conversation(p_id uuid, p_seconds numeric, p_turns
 COMMENT ON FUNCTION clonedb.settle_conversation(p_id uuid, p_seconds numeric, p_turns integer) IS 'Gives back what of a reservation of the context''s user was not used, to the day that it was reserved
 on, once; and counts turns. The row says: settled (also again), other_seconds (it was settled with as
 many others), not_reserved (more than was reserved) or no_reservation; with what is used of that day.';
-
-
---
--- Name: uuid_v7(); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
---
-
-CREATE FUNCTION clonedb.uuid_v7() RETURNS uuid
-    LANGUAGE plpgsql PARALLEL SAFE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-DECLARE
-    v_microseconds bigint := extract(EPOCH FROM clock_timestamp()) * 1000000;
-BEGIN
-    -- The 12 bits after the version hold the microseconds, as RFC 9562 section 6.2 (method 3)
-    -- allows, so that ids of one server are in the order of their making to the microsecond.
-    -- 28672 is 0x7000. The second half of a random UUID has the variant and the random bits.
-    RETURN encode(
-        int8send(
-            ((v_microseconds / 1000) << 16) | 28672 | ((v_microseconds % 1000) * 4096 / 1000)
-        )
-        || substring(uuid_send(gen_random_uuid()) FROM 9),
-        'hex'
-    )::uuid;
-END
-$$;
-
-
-ALTER FUNCTION clonedb.uuid_v7() OWNER TO clonedb_owner;
-
---
--- Name: FUNCTION uuid_v7(); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
---
-
-COMMENT ON FUNCTION clonedb.uuid_v7() IS 'A new id: UUID version 7 of the database''s clock, in order to the microsecond on one server.';
-
-
-SET default_tablespace = '';
-
-SET default_table_access_method = heap;
-
---
--- Name: users; Type: TABLE; Schema: clonedb; Owner: clonedb_owner
---
-
-CREATE TABLE clonedb.users (
-    id uuid DEFAULT clonedb.uuid_v7() NOT NULL,
-    email text NOT NULL,
-    email_key text GENERATED ALWAYS AS (lower(email)) STORED NOT NULL,
-    name text,
-    personality_traits text[] DEFAULT '{}'::text[] NOT NULL,
-    speaking_style text,
-    preferred_llm_provider text DEFAULT 'gpt-4-turbo'::text NOT NULL,
-    preferred_tts_provider text DEFAULT 'xtts-v2'::text NOT NULL,
-    subscription_tier text DEFAULT 'free'::text NOT NULL,
-    conversation_minutes_used numeric(12,3) DEFAULT 0 NOT NULL,
-    settings jsonb DEFAULT '{}'::jsonb NOT NULL,
-    subject_ref uuid DEFAULT gen_random_uuid() NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    deleted_at timestamp with time zone,
-    CONSTRAINT users_conversation_minutes_used_is_not_negative CHECK (((conversation_minutes_used >= (0)::numeric) AND (conversation_minutes_used <> 'NaN'::numeric))),
-    CONSTRAINT users_email_is_plausible CHECK ((((char_length(email) >= 3) AND (char_length(email) <= 320)) AND (email ~ '^[^@[:space:]]+@[^@[:space:]]+$'::text))),
-    CONSTRAINT users_id_is_uuid_v7 CHECK (clonedb.is_uuid_v7(id)),
-    CONSTRAINT users_name_is_short CHECK (((char_length(name) >= 1) AND (char_length(name) <= 200))),
-    CONSTRAINT users_personality_traits_are_few CHECK (((cardinality(personality_traits) <= 100) AND (pg_column_size(personality_traits) <= 65536))),
-    CONSTRAINT users_personality_traits_are_given CHECK ((array_position(personality_traits, NULL::text) IS NULL)),
-    CONSTRAINT users_preferred_llm_provider_is_known CHECK ((preferred_llm_provider = ANY (ARRAY['gpt-4-turbo'::text, 'gpt-3.5-turbo'::text, 'claude-3-opus'::text, 'claude-3-sonnet'::text, 'llama-3-70b'::text]))),
-    CONSTRAINT users_preferred_tts_provider_is_known CHECK ((preferred_tts_provider = ANY (ARRAY['xtts-v2'::text, 'google-cloud-tts'::text, 'openai-tts'::text]))),
-    CONSTRAINT users_settings_is_an_object CHECK ((jsonb_typeof(settings) = 'object'::text)),
-    CONSTRAINT users_settings_is_small CHECK ((octet_length((settings)::text) <= 65536)),
-    CONSTRAINT users_speaking_style_is_short CHECK ((char_length(speaking_style) <= 2000)),
-    CONSTRAINT users_subscription_tier_is_known CHECK ((subscription_tier = ANY (ARRAY['free'::text, 'pro'::text, 'enterprise'::text])))
-)
-WITH (fillfactor='90');
-
-ALTER TABLE ONLY clonedb.users FORCE ROW LEVEL SECURITY;
-
-
-ALTER TABLE clonedb.users OWNER TO clonedb_owner;
-
---
--- Name: TABLE users; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
---
-
-COMMENT ON TABLE clonedb.users IS 'The people who talk with their clone. A reference table when sharded.';
-
-
---
--- Name: COLUMN users.id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
---
-
-COMMENT ON COLUMN clonedb.users.id IS 'UUIDv7, made by the database or brought by the caller.';
-
-
---
--- Name: COLUMN users.email; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
---
-
-COMMENT ON COLUMN clonedb.users.email IS 'The address as the person wrote it.';
-
-
---
--- Name: COLUMN users.email_key; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
---
-
-COMMENT ON COLUMN clonedb.users.email_key IS 'The address in lower case: what is unique among the living and what a login is found by.';
-
-
---
--- Name: COLUMN users.name; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
---
-
-COMMENT ON COLUMN clonedb.users.name IS 'What the person is called, 1 to 200 characters.';
-
-
---
--- Name: COLUMN users.personality_traits; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
---
-
-COMMENT ON COLUMN clonedb.users.personality_traits IS 'Words for the character that the clone shows, at most 100.';
-
-
---
--- Name: COLUMN users.speaking_style; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
---
-
-COMMENT ON COLUMN clonedb.users.speaking_style IS 'How the clone speaks, in words, at most 2,000 characters.';
-
-
---
--- Name: COLUMN users.preferred_llm_provider; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
---
-
-COMMENT ON COLUMN clonedb.users.preferred_llm_provider IS 'The language model that answers unless a session says otherwise.';
-
-
---
--- Name: COLUMN users.preferred_tts_provider; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
---
-
-COMMENT ON COLUMN clonedb.users.preferred_tts_provider IS 'The speech synthesis that speaks unless a session says otherwise.';
-
-
---
--- Name: COLUMN users.subscription_tier; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
---
-
-COMMENT ON COLUMN clonedb.users.subscription_tier IS 'free, pro or enterprise; changed by the worker login alone.';
-
-
---
--- Name: COLUMN users.conversation_minutes_used; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
---
-
-COMMENT ON COLUMN clonedb.users.conversation_minutes_used IS 'Minutes of conversation so far, to the thousandth.';
-
-
---
--- Name: COLUMN users.settings; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
---
-
-COMMENT ON COLUMN clonedb.users.settings IS 'The person''s settings, a JSON object of at most 64 KiB.';
-
-
---
--- Name: COLUMN users.subject_ref; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
---
-
-COMMENT ON COLUMN clonedb.users.subject_ref IS 'A random number that stands for the person in the audit log; it dies with this row.';
-
-
---
--- Name: COLUMN users.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
---
-
-COMMENT ON COLUMN clonedb.users.created_at IS 'When the person signed up.';
-
-
---
--- Name: COLUMN users.updated_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
---
-
-COMMENT ON COLUMN clonedb.users.updated_at IS 'When the row last changed.';
-
-
---
--- Name: COLUMN users.deleted_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
---
-
-COMMENT ON COLUMN clonedb.users.deleted_at IS 'When the person was deleted (softly), NULL while living; what they own bears the same stamp.';
 
 
 --
@@ -2255,7 +2941,10 @@ CREATE UNLOGGED TABLE clonedb.audio_chunk_cache (
     CONSTRAINT audio_chunk_cache_value_is_whole CHECK ((num_nulls(audio, format, duration_ms, sample_rate) = ANY (ARRAY[0, 4])))
 )
 WITH (fillfactor='70');
+ALTER TABLE ONLY clonedb.audio_chunk_cache ALTER COLUMN key SET STATISTICS 0;
+ALTER TABLE ONLY clonedb.audio_chunk_cache ALTER COLUMN audio SET STATISTICS 0;
 ALTER TABLE ONLY clonedb.audio_chunk_cache ALTER COLUMN audio SET STORAGE EXTERNAL;
+ALTER TABLE ONLY clonedb.audio_chunk_cache ALTER COLUMN tags SET STATISTICS 0;
 
 ALTER TABLE ONLY clonedb.audio_chunk_cache FORCE ROW LEVEL SECURITY;
 
@@ -2273,14 +2962,14 @@ COMMENT ON TABLE clonedb.audio_chunk_cache IS 'Pieces of synthesised speech.';
 -- Name: COLUMN audio_chunk_cache.user_id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audio_chunk_cache.user_id IS 'Whose it is; the nil UUID for what everybody may read.';
+COMMENT ON COLUMN clonedb.audio_chunk_cache.user_id IS 'Whose it is; the nil UUID for what everybody may read. [personal: identifier]';
 
 
 --
 -- Name: COLUMN audio_chunk_cache.key; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audio_chunk_cache.key IS 'SHA-256 of all that determines the value.';
+COMMENT ON COLUMN clonedb.audio_chunk_cache.key IS 'SHA-256 of all that determines the value. [personal: content]';
 
 
 --
@@ -2288,70 +2977,70 @@ COMMENT ON COLUMN clonedb.audio_chunk_cache.key IS 'SHA-256 of all that determin
 --
 
 COMMENT ON COLUMN clonedb.audio_chunk_cache.audio IS 'The sound, 1 byte to 10 MiB, stored as it is. NULL, with what describes it: it is known that there
-is none.';
+is none. [personal: biometric]';
 
 
 --
 -- Name: COLUMN audio_chunk_cache.format; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audio_chunk_cache.format IS 'pcm, wav, flac, mp3, aac, ogg, opus or webm.';
+COMMENT ON COLUMN clonedb.audio_chunk_cache.format IS 'pcm, wav, flac, mp3, aac, ogg, opus or webm. [personal: technical]';
 
 
 --
 -- Name: COLUMN audio_chunk_cache.duration_ms; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audio_chunk_cache.duration_ms IS 'How long it plays, in milliseconds.';
+COMMENT ON COLUMN clonedb.audio_chunk_cache.duration_ms IS 'How long it plays, in milliseconds. [personal: technical]';
 
 
 --
 -- Name: COLUMN audio_chunk_cache.sample_rate; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audio_chunk_cache.sample_rate IS 'Samples per second (Hz).';
+COMMENT ON COLUMN clonedb.audio_chunk_cache.sample_rate IS 'Samples per second (Hz). [personal: technical]';
 
 
 --
 -- Name: COLUMN audio_chunk_cache.snapshot; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audio_chunk_cache.snapshot IS 'What had been committed when its making began: a change that is not in it has made it old.';
+COMMENT ON COLUMN clonedb.audio_chunk_cache.snapshot IS 'What had been committed when its making began: a change that is not in it has made it old. [personal: technical]';
 
 
 --
 -- Name: COLUMN audio_chunk_cache.tags; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audio_chunk_cache.tags IS 'Words that entries are dropped by, at most 100.';
+COMMENT ON COLUMN clonedb.audio_chunk_cache.tags IS 'Words that entries are dropped by, at most 100. [personal: content]';
 
 
 --
 -- Name: COLUMN audio_chunk_cache.hit_count; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audio_chunk_cache.hit_count IS 'How often it was used; counted in batches, so a crash loses some.';
+COMMENT ON COLUMN clonedb.audio_chunk_cache.hit_count IS 'How often it was used; counted in batches, so a crash loses some. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN audio_chunk_cache.expires_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audio_chunk_cache.expires_at IS 'When it is no longer used, by the database''s clock.';
+COMMENT ON COLUMN clonedb.audio_chunk_cache.expires_at IS 'When it is no longer used, by the database''s clock. [personal: technical]';
 
 
 --
 -- Name: COLUMN audio_chunk_cache.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audio_chunk_cache.created_at IS 'When it was first stored.';
+COMMENT ON COLUMN clonedb.audio_chunk_cache.created_at IS 'When it was first stored. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN audio_chunk_cache.updated_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audio_chunk_cache.updated_at IS 'When it was last stored again.';
+COMMENT ON COLUMN clonedb.audio_chunk_cache.updated_at IS 'When it was last stored again. [personal: behaviour]';
 
 
 --
@@ -2392,63 +3081,63 @@ COMMENT ON TABLE clonedb.audit_logs IS 'Who did what to whom, and whether it suc
 -- Name: COLUMN audit_logs.id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audit_logs.id IS 'UUIDv7; its month is the partition.';
+COMMENT ON COLUMN clonedb.audit_logs.id IS 'UUIDv7; its month is the partition. [personal: identifier]';
 
 
 --
 -- Name: COLUMN audit_logs.actor_ref; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audit_logs.actor_ref IS 'users.subject_ref of who did it; NULL for the system or somebody unknown.';
+COMMENT ON COLUMN clonedb.audit_logs.actor_ref IS 'users.subject_ref of who did it; NULL for the system or somebody unknown. [personal: identifier]';
 
 
 --
 -- Name: COLUMN audit_logs.subject_ref; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audit_logs.subject_ref IS 'users.subject_ref of whom it concerned; NULL for nobody or somebody unknown.';
+COMMENT ON COLUMN clonedb.audit_logs.subject_ref IS 'users.subject_ref of whom it concerned; NULL for nobody or somebody unknown. [personal: identifier]';
 
 
 --
 -- Name: COLUMN audit_logs.action; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audit_logs.action IS 'What was done, such as session.start: small letters, underscores and dots.';
+COMMENT ON COLUMN clonedb.audit_logs.action IS 'What was done, such as session.start: small letters, underscores and dots. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN audit_logs.resource; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audit_logs.resource IS 'What it was done to, such as voice_models, or voice_models/ and an id.';
+COMMENT ON COLUMN clonedb.audit_logs.resource IS 'What it was done to, such as voice_models, or voice_models/ and an id. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN audit_logs.result; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audit_logs.result IS 'success or failure.';
+COMMENT ON COLUMN clonedb.audit_logs.result IS 'success or failure. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN audit_logs.system_identifier; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audit_logs.system_identifier IS 'The server that numbered the transaction; a dump that is restored elsewhere goes on with another.';
+COMMENT ON COLUMN clonedb.audit_logs.system_identifier IS 'The server that numbered the transaction; a dump that is restored elsewhere goes on with another. [personal: technical]';
 
 
 --
 -- Name: COLUMN audit_logs.xid; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audit_logs.xid IS 'The transaction that wrote it: what seals are cut by, so that no late commit escapes them.';
+COMMENT ON COLUMN clonedb.audit_logs.xid IS 'The transaction that wrote it: what seals are cut by, so that no late commit escapes them. [personal: technical]';
 
 
 --
 -- Name: COLUMN audit_logs.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audit_logs.created_at IS 'When that transaction began.';
+COMMENT ON COLUMN clonedb.audit_logs.created_at IS 'When that transaction began. [personal: behaviour]';
 
 
 --
@@ -2489,63 +3178,63 @@ Append-only, by clonedb.seal_audit_logs() alone; kept when the months of its ent
 -- Name: COLUMN audit_seals.number; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audit_seals.number IS '1, 2, 3 …';
+COMMENT ON COLUMN clonedb.audit_seals.number IS '1, 2, 3 … [personal: technical]';
 
 
 --
 -- Name: COLUMN audit_seals.system_identifier; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audit_seals.system_identifier IS 'The server that numbered the transactions.';
+COMMENT ON COLUMN clonedb.audit_seals.system_identifier IS 'The server that numbered the transactions. [personal: technical]';
 
 
 --
 -- Name: COLUMN audit_seals.from_xid; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audit_seals.from_xid IS 'The first transaction that it covers: to_xid of the server''s seal before, 0 in its first.';
+COMMENT ON COLUMN clonedb.audit_seals.from_xid IS 'The first transaction that it covers: to_xid of the server''s seal before, 0 in its first. [personal: technical]';
 
 
 --
 -- Name: COLUMN audit_seals.to_xid; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audit_seals.to_xid IS 'The first transaction that it does not cover; all before it had ended when it was cut.';
+COMMENT ON COLUMN clonedb.audit_seals.to_xid IS 'The first transaction that it does not cover; all before it had ended when it was cut. [personal: technical]';
 
 
 --
 -- Name: COLUMN audit_seals.entry_count; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audit_seals.entry_count IS 'How many entries it covers.';
+COMMENT ON COLUMN clonedb.audit_seals.entry_count IS 'How many entries it covers. [personal: technical]';
 
 
 --
 -- Name: COLUMN audit_seals.entries; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audit_seals.entries IS 'For each, by transaction and id: the 16 bytes of its id and the SHA-256 of its columns.';
+COMMENT ON COLUMN clonedb.audit_seals.entries IS 'For each, by transaction and id: the 16 bytes of its id and the SHA-256 of its columns. [personal: technical]';
 
 
 --
 -- Name: COLUMN audit_seals.previous_digest; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audit_seals.previous_digest IS 'The digest of the seal before; 32 zero bytes in the first.';
+COMMENT ON COLUMN clonedb.audit_seals.previous_digest IS 'The digest of the seal before; 32 zero bytes in the first. [personal: technical]';
 
 
 --
 -- Name: COLUMN audit_seals.digest; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audit_seals.digest IS 'SHA-256 over all other columns, and thereby over all seals before. Keep the last one elsewhere.';
+COMMENT ON COLUMN clonedb.audit_seals.digest IS 'SHA-256 over all other columns, and thereby over all seals before. Keep the last one elsewhere. [personal: technical]';
 
 
 --
 -- Name: COLUMN audit_seals.sealed_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audit_seals.sealed_at IS 'When it was cut.';
+COMMENT ON COLUMN clonedb.audit_seals.sealed_at IS 'When it was cut. [personal: technical]';
 
 
 --
@@ -2564,6 +3253,9 @@ CREATE TABLE clonedb.audit_subjects (
     CONSTRAINT audit_subjects_metadata_is_small CHECK ((octet_length((metadata)::text) <= 65536)),
     CONSTRAINT audit_subjects_user_agent_is_short CHECK ((char_length(user_agent) <= 1000))
 );
+ALTER TABLE ONLY clonedb.audit_subjects ALTER COLUMN ip_address SET STATISTICS 0;
+ALTER TABLE ONLY clonedb.audit_subjects ALTER COLUMN user_agent SET STATISTICS 0;
+ALTER TABLE ONLY clonedb.audit_subjects ALTER COLUMN metadata SET STATISTICS 0;
 
 ALTER TABLE ONLY clonedb.audit_subjects FORCE ROW LEVEL SECURITY;
 
@@ -2581,42 +3273,42 @@ COMMENT ON TABLE clonedb.audit_subjects IS 'What is personal about entries of th
 -- Name: COLUMN audit_subjects.user_id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audit_subjects.user_id IS 'Whom the details are about; the nil UUID for somebody unknown.';
+COMMENT ON COLUMN clonedb.audit_subjects.user_id IS 'Whom the details are about; the nil UUID for somebody unknown. [personal: identifier]';
 
 
 --
 -- Name: COLUMN audit_subjects.id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audit_subjects.id IS 'The id of the entry in audit_logs.';
+COMMENT ON COLUMN clonedb.audit_subjects.id IS 'The id of the entry in audit_logs. [personal: identifier]';
 
 
 --
 -- Name: COLUMN audit_subjects.ip_address; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audit_subjects.ip_address IS 'Where the request came from.';
+COMMENT ON COLUMN clonedb.audit_subjects.ip_address IS 'Where the request came from. [personal: contact]';
 
 
 --
 -- Name: COLUMN audit_subjects.user_agent; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audit_subjects.user_agent IS 'What the request was made with.';
+COMMENT ON COLUMN clonedb.audit_subjects.user_agent IS 'What the request was made with. [personal: contact]';
 
 
 --
 -- Name: COLUMN audit_subjects.metadata; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audit_subjects.metadata IS 'What else is to be remembered of it, a JSON object of at most 64 KiB.';
+COMMENT ON COLUMN clonedb.audit_subjects.metadata IS 'What else is to be remembered of it, a JSON object of at most 64 KiB. [personal: content]';
 
 
 --
 -- Name: COLUMN audit_subjects.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.audit_subjects.created_at IS 'When the row was stored.';
+COMMENT ON COLUMN clonedb.audit_subjects.created_at IS 'When the row was stored. [personal: behaviour]';
 
 
 --
@@ -2646,7 +3338,7 @@ COMMENT ON TABLE clonedb.cache_budgets IS 'How many entries of everybody a cache
 -- Name: COLUMN cache_budgets.cache; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.cache_budgets.cache IS 'The cache.';
+COMMENT ON COLUMN clonedb.cache_budgets.cache IS 'The cache. [personal: none]';
 
 
 --
@@ -2654,21 +3346,21 @@ COMMENT ON COLUMN clonedb.cache_budgets.cache IS 'The cache.';
 --
 
 COMMENT ON COLUMN clonedb.cache_budgets.maximum_entries IS 'Beyond it entries make room as others are stored, the soonest to expire first. About: the server
-counts rows with a delay of a second.';
+counts rows with a delay of a second. [personal: none]';
 
 
 --
 -- Name: COLUMN cache_budgets.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.cache_budgets.created_at IS 'When the budget was made.';
+COMMENT ON COLUMN clonedb.cache_budgets.created_at IS 'When the budget was made. [personal: none]';
 
 
 --
 -- Name: COLUMN cache_budgets.updated_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.cache_budgets.updated_at IS 'When it last changed.';
+COMMENT ON COLUMN clonedb.cache_budgets.updated_at IS 'When it last changed. [personal: none]';
 
 
 --
@@ -2700,14 +3392,14 @@ COMMENT ON TABLE clonedb.cache_changes IS 'Changes that have made entries of a u
 -- Name: COLUMN cache_changes.user_id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.cache_changes.user_id IS 'Whose caches; the nil UUID for the shared entries.';
+COMMENT ON COLUMN clonedb.cache_changes.user_id IS 'Whose caches; the nil UUID for the shared entries. [personal: identifier]';
 
 
 --
 -- Name: COLUMN cache_changes.xid; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.cache_changes.xid IS 'The transaction that has made the change.';
+COMMENT ON COLUMN clonedb.cache_changes.xid IS 'The transaction that has made the change. [personal: technical]';
 
 
 --
@@ -2715,14 +3407,14 @@ COMMENT ON COLUMN clonedb.cache_changes.xid IS 'The transaction that has made th
 --
 
 COMMENT ON COLUMN clonedb.cache_changes.caches IS 'Which caches: a document is in vector searches and LLM responses, a voice in audio chunks, a user in
-all of them.';
+all of them. [personal: technical]';
 
 
 --
 -- Name: COLUMN cache_changes.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.cache_changes.created_at IS 'When the transaction began.';
+COMMENT ON COLUMN clonedb.cache_changes.created_at IS 'When the transaction began. [personal: technical]';
 
 
 --
@@ -2742,6 +3434,7 @@ CREATE UNLOGGED TABLE clonedb.cache_fill_leases (
     CONSTRAINT cache_fill_leases_key_is_a_digest CHECK ((octet_length(key) = 32))
 )
 WITH (fillfactor='70');
+ALTER TABLE ONLY clonedb.cache_fill_leases ALTER COLUMN key SET STATISTICS 0;
 
 ALTER TABLE ONLY clonedb.cache_fill_leases FORCE ROW LEVEL SECURITY;
 
@@ -2759,56 +3452,56 @@ COMMENT ON TABLE clonedb.cache_fill_leases IS 'Who is filling which missing cach
 -- Name: COLUMN cache_fill_leases.user_id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.cache_fill_leases.user_id IS 'Whose entry it is; the nil UUID for a shared one.';
+COMMENT ON COLUMN clonedb.cache_fill_leases.user_id IS 'Whose entry it is; the nil UUID for a shared one. [personal: identifier]';
 
 
 --
 -- Name: COLUMN cache_fill_leases.cache; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.cache_fill_leases.cache IS 'The cache.';
+COMMENT ON COLUMN clonedb.cache_fill_leases.cache IS 'The cache. [personal: technical]';
 
 
 --
 -- Name: COLUMN cache_fill_leases.key; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.cache_fill_leases.key IS 'The key of the missing entry.';
+COMMENT ON COLUMN clonedb.cache_fill_leases.key IS 'The key of the missing entry. [personal: content]';
 
 
 --
 -- Name: COLUMN cache_fill_leases.holder; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.cache_fill_leases.holder IS 'A random number of the process''s own: only its holder may finish or give up a lease.';
+COMMENT ON COLUMN clonedb.cache_fill_leases.holder IS 'A random number of the process''s own: only its holder may finish or give up a lease. [personal: technical]';
 
 
 --
 -- Name: COLUMN cache_fill_leases.snapshot; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.cache_fill_leases.snapshot IS 'What the entry will be stored with: what had been committed when the lease was taken.';
+COMMENT ON COLUMN clonedb.cache_fill_leases.snapshot IS 'What the entry will be stored with: what had been committed when the lease was taken. [personal: technical]';
 
 
 --
 -- Name: COLUMN cache_fill_leases.expires_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.cache_fill_leases.expires_at IS 'When another may take over, by the database''s clock.';
+COMMENT ON COLUMN clonedb.cache_fill_leases.expires_at IS 'When another may take over, by the database''s clock. [personal: technical]';
 
 
 --
 -- Name: COLUMN cache_fill_leases.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.cache_fill_leases.created_at IS 'When it was first taken.';
+COMMENT ON COLUMN clonedb.cache_fill_leases.created_at IS 'When it was first taken. [personal: technical]';
 
 
 --
 -- Name: COLUMN cache_fill_leases.updated_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.cache_fill_leases.updated_at IS 'When it was last taken or renewed.';
+COMMENT ON COLUMN clonedb.cache_fill_leases.updated_at IS 'When it was last taken or renewed. [personal: technical]';
 
 
 --
@@ -2847,70 +3540,70 @@ What a process that was killed had not added is lost.';
 -- Name: COLUMN cache_use.hour; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.cache_use.hour IS 'The hour in UTC in which it was added.';
+COMMENT ON COLUMN clonedb.cache_use.hour IS 'The hour in UTC in which it was added. [personal: none]';
 
 
 --
 -- Name: COLUMN cache_use.cache; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.cache_use.cache IS 'The cache.';
+COMMENT ON COLUMN clonedb.cache_use.cache IS 'The cache. [personal: none]';
 
 
 --
 -- Name: COLUMN cache_use.memory_hits; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.cache_use.memory_hits IS 'Requests that found a value in their process.';
+COMMENT ON COLUMN clonedb.cache_use.memory_hits IS 'Requests that found a value in their process. [personal: none]';
 
 
 --
 -- Name: COLUMN cache_use.database_hits; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.cache_use.database_hits IS 'Requests that found a value in the table.';
+COMMENT ON COLUMN clonedb.cache_use.database_hits IS 'Requests that found a value in the table. [personal: none]';
 
 
 --
 -- Name: COLUMN cache_use.stale_hits; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.cache_use.stale_hits IS 'Requests that took a value that had expired a moment ago.';
+COMMENT ON COLUMN clonedb.cache_use.stale_hits IS 'Requests that took a value that had expired a moment ago. [personal: none]';
 
 
 --
 -- Name: COLUMN cache_use.misses; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.cache_use.misses IS 'Requests that found nothing.';
+COMMENT ON COLUMN clonedb.cache_use.misses IS 'Requests that found nothing. [personal: none]';
 
 
 --
 -- Name: COLUMN cache_use.fills; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.cache_use.fills IS 'Values that were made.';
+COMMENT ON COLUMN clonedb.cache_use.fills IS 'Values that were made. [personal: none]';
 
 
 --
 -- Name: COLUMN cache_use.failures; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.cache_use.failures IS 'Calls to this database on behalf of the cache that failed or took too long.';
+COMMENT ON COLUMN clonedb.cache_use.failures IS 'Calls to this database on behalf of the cache that failed or took too long. [personal: none]';
 
 
 --
 -- Name: COLUMN cache_use.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.cache_use.created_at IS 'When the hour was first added to.';
+COMMENT ON COLUMN clonedb.cache_use.created_at IS 'When the hour was first added to. [personal: none]';
 
 
 --
 -- Name: COLUMN cache_use.updated_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.cache_use.updated_at IS 'When it was last added to.';
+COMMENT ON COLUMN clonedb.cache_use.updated_at IS 'When it was last added to. [personal: none]';
 
 
 --
@@ -2965,91 +3658,91 @@ COMMENT ON TABLE clonedb.conversation_sessions IS 'Conversations between a perso
 -- Name: COLUMN conversation_sessions.user_id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.conversation_sessions.user_id IS 'The user who talks.';
+COMMENT ON COLUMN clonedb.conversation_sessions.user_id IS 'The user who talks. [personal: identifier]';
 
 
 --
 -- Name: COLUMN conversation_sessions.id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.conversation_sessions.id IS 'UUIDv7, made by the database or by the caller; not tied to started_at, since imports are old.';
+COMMENT ON COLUMN clonedb.conversation_sessions.id IS 'UUIDv7, made by the database or by the caller; not tied to started_at, since imports are old. [personal: identifier]';
 
 
 --
 -- Name: COLUMN conversation_sessions.started_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.conversation_sessions.started_at IS 'When the conversation began; its turns have ids from 5 minutes before to 7 days after.';
+COMMENT ON COLUMN clonedb.conversation_sessions.started_at IS 'When the conversation began; its turns have ids from 5 minutes before to 7 days after. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN conversation_sessions.ended_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.conversation_sessions.ended_at IS 'When it ended, once and for all; NULL while it goes on.';
+COMMENT ON COLUMN clonedb.conversation_sessions.ended_at IS 'When it ended, once and for all; NULL while it goes on. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN conversation_sessions.state; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.conversation_sessions.state IS 'idle, listening, processing, speaking, interrupted or error; see session_transitions.';
+COMMENT ON COLUMN clonedb.conversation_sessions.state IS 'idle, listening, processing, speaking, interrupted or error; see session_transitions. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN conversation_sessions.llm_provider; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.conversation_sessions.llm_provider IS 'The language model that answers.';
+COMMENT ON COLUMN clonedb.conversation_sessions.llm_provider IS 'The language model that answers. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN conversation_sessions.tts_provider; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.conversation_sessions.tts_provider IS 'The speech synthesis that speaks.';
+COMMENT ON COLUMN clonedb.conversation_sessions.tts_provider IS 'The speech synthesis that speaks. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN conversation_sessions.voice_model_id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.conversation_sessions.voice_model_id IS 'The user''s voice that is used, if any; must be taken off before the model is deleted for good.';
+COMMENT ON COLUMN clonedb.conversation_sessions.voice_model_id IS 'The user''s voice that is used, if any; must be taken off before the model is deleted for good. [personal: identifier]';
 
 
 --
 -- Name: COLUMN conversation_sessions.face_model_id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.conversation_sessions.face_model_id IS 'The user''s face that is used, if any; must be taken off before the model is deleted for good.';
+COMMENT ON COLUMN clonedb.conversation_sessions.face_model_id IS 'The user''s face that is used, if any; must be taken off before the model is deleted for good. [personal: identifier]';
 
 
 --
 -- Name: COLUMN conversation_sessions.total_turns; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.conversation_sessions.total_turns IS 'How many turns were recorded.';
+COMMENT ON COLUMN clonedb.conversation_sessions.total_turns IS 'How many turns were recorded. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN conversation_sessions.total_latency_ms; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.conversation_sessions.total_latency_ms IS 'The sum of the turns'' total latencies, in milliseconds.';
+COMMENT ON COLUMN clonedb.conversation_sessions.total_latency_ms IS 'The sum of the turns'' total latencies, in milliseconds. [personal: technical]';
 
 
 --
 -- Name: COLUMN conversation_sessions.average_latency_ms; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.conversation_sessions.average_latency_ms IS 'total_latency_ms by total_turns; NULL without turns.';
+COMMENT ON COLUMN clonedb.conversation_sessions.average_latency_ms IS 'total_latency_ms by total_turns; NULL without turns. [personal: technical]';
 
 
 --
 -- Name: COLUMN conversation_sessions.total_cost; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.conversation_sessions.total_cost IS 'The sum of the turns'' costs, in US dollars.';
+COMMENT ON COLUMN clonedb.conversation_sessions.total_cost IS 'The sum of the turns'' costs, in US dollars. [personal: behaviour]';
 
 
 --
@@ -3057,35 +3750,35 @@ COMMENT ON COLUMN clonedb.conversation_sessions.total_cost IS 'The sum of the tu
 --
 
 COMMENT ON COLUMN clonedb.conversation_sessions.turn_window_start IS 'The lowest id of its turns. A join by session_window_start(started_at) reads every month under
-row-level security, since functions are not leakproof; comparing with a column prunes.';
+row-level security, since functions are not leakproof; comparing with a column prunes. [personal: identifier]';
 
 
 --
 -- Name: COLUMN conversation_sessions.turn_window_end; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.conversation_sessions.turn_window_end IS 'What the ids of its turns are below; see turn_window_start.';
+COMMENT ON COLUMN clonedb.conversation_sessions.turn_window_end IS 'What the ids of its turns are below; see turn_window_start. [personal: identifier]';
 
 
 --
 -- Name: COLUMN conversation_sessions.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.conversation_sessions.created_at IS 'When the row was stored.';
+COMMENT ON COLUMN clonedb.conversation_sessions.created_at IS 'When the row was stored. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN conversation_sessions.updated_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.conversation_sessions.updated_at IS 'When the row last changed.';
+COMMENT ON COLUMN clonedb.conversation_sessions.updated_at IS 'When the row last changed. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN conversation_sessions.deleted_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.conversation_sessions.deleted_at IS 'When it was deleted (softly), NULL while living; its turns are hidden with it.';
+COMMENT ON COLUMN clonedb.conversation_sessions.deleted_at IS 'When it was deleted (softly), NULL while living; its turns are hidden with it. [personal: behaviour]';
 
 
 --
@@ -3134,6 +3827,9 @@ CREATE TABLE clonedb.conversation_turns (
     CONSTRAINT conversation_turns_user_transcript_is_small CHECK ((octet_length(user_transcript) <= 1048576))
 )
 PARTITION BY RANGE (id);
+ALTER TABLE ONLY clonedb.conversation_turns ALTER COLUMN user_transcript SET STATISTICS 0;
+ALTER TABLE ONLY clonedb.conversation_turns ALTER COLUMN retrieved_chunks SET STATISTICS 0;
+ALTER TABLE ONLY clonedb.conversation_turns ALTER COLUMN llm_response SET STATISTICS 0;
 
 ALTER TABLE ONLY clonedb.conversation_turns FORCE ROW LEVEL SECURITY;
 
@@ -3151,147 +3847,147 @@ COMMENT ON TABLE clonedb.conversation_turns IS 'What was said in a session, what
 -- Name: COLUMN conversation_turns.user_id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.conversation_turns.user_id IS 'The user who talks.';
+COMMENT ON COLUMN clonedb.conversation_turns.user_id IS 'The user who talks. [personal: identifier]';
 
 
 --
 -- Name: COLUMN conversation_turns.session_id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.conversation_turns.session_id IS 'The session, one of the same user.';
+COMMENT ON COLUMN clonedb.conversation_turns.session_id IS 'The session, one of the same user. [personal: identifier]';
 
 
 --
 -- Name: COLUMN conversation_turns.id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.conversation_turns.id IS 'UUIDv7 within the session''s window; its month is the partition.';
+COMMENT ON COLUMN clonedb.conversation_turns.id IS 'UUIDv7 within the session''s window; its month is the partition. [personal: identifier]';
 
 
 --
 -- Name: COLUMN conversation_turns.session_started_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.conversation_turns.session_started_at IS 'When the session began, copied so that the window can be checked on the row.';
+COMMENT ON COLUMN clonedb.conversation_turns.session_started_at IS 'When the session began, copied so that the window can be checked on the row. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN conversation_turns.turn_number; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.conversation_turns.turn_number IS '1, 2, 3 … within the session: what turns are ordered by, since hosts'' clocks differ.';
+COMMENT ON COLUMN clonedb.conversation_turns.turn_number IS '1, 2, 3 … within the session: what turns are ordered by, since hosts'' clocks differ. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN conversation_turns.user_transcript; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.conversation_turns.user_transcript IS 'What the person said, as it was understood, at most 1 MiB.';
+COMMENT ON COLUMN clonedb.conversation_turns.user_transcript IS 'What the person said, as it was understood, at most 1 MiB. [personal: content]';
 
 
 --
 -- Name: COLUMN conversation_turns.transcript_confidence; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.conversation_turns.transcript_confidence IS 'How sure the recognition was, 0 to 1.';
+COMMENT ON COLUMN clonedb.conversation_turns.transcript_confidence IS 'How sure the recognition was, 0 to 1. [personal: technical]';
 
 
 --
 -- Name: COLUMN conversation_turns.user_audio_duration_ms; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.conversation_turns.user_audio_duration_ms IS 'How long the person spoke, in milliseconds.';
+COMMENT ON COLUMN clonedb.conversation_turns.user_audio_duration_ms IS 'How long the person spoke, in milliseconds. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN conversation_turns.retrieved_chunks; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.conversation_turns.retrieved_chunks IS 'The pieces of documents that the answer was given, at most 1,000 and 4 MiB.';
+COMMENT ON COLUMN clonedb.conversation_turns.retrieved_chunks IS 'The pieces of documents that the answer was given, at most 1,000 and 4 MiB. [personal: content]';
 
 
 --
 -- Name: COLUMN conversation_turns.llm_response; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.conversation_turns.llm_response IS 'What the clone said, at most 1 MiB.';
+COMMENT ON COLUMN clonedb.conversation_turns.llm_response IS 'What the clone said, at most 1 MiB. [personal: content]';
 
 
 --
 -- Name: COLUMN conversation_turns.response_audio_duration_ms; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.conversation_turns.response_audio_duration_ms IS 'How long the clone spoke, in milliseconds.';
+COMMENT ON COLUMN clonedb.conversation_turns.response_audio_duration_ms IS 'How long the clone spoke, in milliseconds. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN conversation_turns.asr_latency_ms; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.conversation_turns.asr_latency_ms IS 'Milliseconds that speech recognition took.';
+COMMENT ON COLUMN clonedb.conversation_turns.asr_latency_ms IS 'Milliseconds that speech recognition took. [personal: technical]';
 
 
 --
 -- Name: COLUMN conversation_turns.rag_latency_ms; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.conversation_turns.rag_latency_ms IS 'Milliseconds that retrieval took.';
+COMMENT ON COLUMN clonedb.conversation_turns.rag_latency_ms IS 'Milliseconds that retrieval took. [personal: technical]';
 
 
 --
 -- Name: COLUMN conversation_turns.llm_latency_ms; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.conversation_turns.llm_latency_ms IS 'Milliseconds that the language model took.';
+COMMENT ON COLUMN clonedb.conversation_turns.llm_latency_ms IS 'Milliseconds that the language model took. [personal: technical]';
 
 
 --
 -- Name: COLUMN conversation_turns.tts_latency_ms; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.conversation_turns.tts_latency_ms IS 'Milliseconds that speech synthesis took.';
+COMMENT ON COLUMN clonedb.conversation_turns.tts_latency_ms IS 'Milliseconds that speech synthesis took. [personal: technical]';
 
 
 --
 -- Name: COLUMN conversation_turns.total_latency_ms; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.conversation_turns.total_latency_ms IS 'Milliseconds that the person waited; stages overlap, so this is not their sum.';
+COMMENT ON COLUMN clonedb.conversation_turns.total_latency_ms IS 'Milliseconds that the person waited; stages overlap, so this is not their sum. [personal: technical]';
 
 
 --
 -- Name: COLUMN conversation_turns.asr_cost; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.conversation_turns.asr_cost IS 'Cost of speech recognition, in US dollars.';
+COMMENT ON COLUMN clonedb.conversation_turns.asr_cost IS 'Cost of speech recognition, in US dollars. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN conversation_turns.llm_cost; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.conversation_turns.llm_cost IS 'Cost of the language model, in US dollars.';
+COMMENT ON COLUMN clonedb.conversation_turns.llm_cost IS 'Cost of the language model, in US dollars. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN conversation_turns.tts_cost; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.conversation_turns.tts_cost IS 'Cost of speech synthesis, in US dollars.';
+COMMENT ON COLUMN clonedb.conversation_turns.tts_cost IS 'Cost of speech synthesis, in US dollars. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN conversation_turns.total_cost; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.conversation_turns.total_cost IS 'The sum of the three costs.';
+COMMENT ON COLUMN clonedb.conversation_turns.total_cost IS 'The sum of the three costs. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN conversation_turns.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.conversation_turns.created_at IS 'When the row was stored.';
+COMMENT ON COLUMN clonedb.conversation_turns.created_at IS 'When the row was stored. [personal: behaviour]';
 
 
 --
@@ -3321,28 +4017,28 @@ COMMENT ON TABLE clonedb.daily_quotas IS 'How much a user of a tier may use in a
 -- Name: COLUMN daily_quotas.tier; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.daily_quotas.tier IS 'The subscription tier.';
+COMMENT ON COLUMN clonedb.daily_quotas.tier IS 'The subscription tier. [personal: none]';
 
 
 --
 -- Name: COLUMN daily_quotas.conversation_seconds; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.daily_quotas.conversation_seconds IS 'Seconds of conversation in a day, of all a user''s sessions together; NULL for as many as they like.';
+COMMENT ON COLUMN clonedb.daily_quotas.conversation_seconds IS 'Seconds of conversation in a day, of all a user''s sessions together; NULL for as many as they like. [personal: none]';
 
 
 --
 -- Name: COLUMN daily_quotas.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.daily_quotas.created_at IS 'When the quota was made.';
+COMMENT ON COLUMN clonedb.daily_quotas.created_at IS 'When the quota was made. [personal: none]';
 
 
 --
 -- Name: COLUMN daily_quotas.updated_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.daily_quotas.updated_at IS 'When it last changed.';
+COMMENT ON COLUMN clonedb.daily_quotas.updated_at IS 'When it last changed. [personal: none]';
 
 
 --
@@ -3378,49 +4074,49 @@ how many were.';
 -- Name: COLUMN daily_reservations.user_id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.daily_reservations.user_id IS 'The user.';
+COMMENT ON COLUMN clonedb.daily_reservations.user_id IS 'The user. [personal: identifier]';
 
 
 --
 -- Name: COLUMN daily_reservations.id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.daily_reservations.id IS 'A UUIDv7, made by the caller: the same one reserves once.';
+COMMENT ON COLUMN clonedb.daily_reservations.id IS 'A UUIDv7, made by the caller: the same one reserves once. [personal: identifier]';
 
 
 --
 -- Name: COLUMN daily_reservations.day; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.daily_reservations.day IS 'The day, in UTC, whose quota it is.';
+COMMENT ON COLUMN clonedb.daily_reservations.day IS 'The day, in UTC, whose quota it is. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN daily_reservations.reserved_seconds; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.daily_reservations.reserved_seconds IS 'The most that the conversation may take.';
+COMMENT ON COLUMN clonedb.daily_reservations.reserved_seconds IS 'The most that the conversation may take. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN daily_reservations.settled_seconds; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.daily_reservations.settled_seconds IS 'What it has taken; NULL until it is settled, and for ever where nobody does.';
+COMMENT ON COLUMN clonedb.daily_reservations.settled_seconds IS 'What it has taken; NULL until it is settled, and for ever where nobody does. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN daily_reservations.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.daily_reservations.created_at IS 'When it was reserved.';
+COMMENT ON COLUMN clonedb.daily_reservations.created_at IS 'When it was reserved. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN daily_reservations.updated_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.daily_reservations.updated_at IS 'When it was settled.';
+COMMENT ON COLUMN clonedb.daily_reservations.updated_at IS 'When it was settled. [personal: behaviour]';
 
 
 --
@@ -3456,42 +4152,42 @@ COMMENT ON TABLE clonedb.daily_usage IS 'What a user has used of the daily quota
 -- Name: COLUMN daily_usage.user_id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.daily_usage.user_id IS 'The user.';
+COMMENT ON COLUMN clonedb.daily_usage.user_id IS 'The user. [personal: identifier]';
 
 
 --
 -- Name: COLUMN daily_usage.day; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.daily_usage.day IS 'The day, in UTC.';
+COMMENT ON COLUMN clonedb.daily_usage.day IS 'The day, in UTC. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN daily_usage.conversation_seconds; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.daily_usage.conversation_seconds IS 'Seconds of conversation on that day, to the thousandth.';
+COMMENT ON COLUMN clonedb.daily_usage.conversation_seconds IS 'Seconds of conversation on that day, to the thousandth. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN daily_usage.turns; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.daily_usage.turns IS 'Turns on that day.';
+COMMENT ON COLUMN clonedb.daily_usage.turns IS 'Turns on that day. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN daily_usage.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.daily_usage.created_at IS 'When the day''s first use was counted.';
+COMMENT ON COLUMN clonedb.daily_usage.created_at IS 'When the day''s first use was counted. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN daily_usage.updated_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.daily_usage.updated_at IS 'When the day''s last use was counted.';
+COMMENT ON COLUMN clonedb.daily_usage.updated_at IS 'When the day''s last use was counted. [personal: behaviour]';
 
 
 --
@@ -3519,7 +4215,10 @@ CREATE UNLOGGED TABLE clonedb.embedding_cache (
     CONSTRAINT embedding_cache_value_is_whole CHECK ((num_nulls(embedding, dimensions) = ANY (ARRAY[0, 2])))
 )
 WITH (fillfactor='70', toast_tuple_target='8160');
+ALTER TABLE ONLY clonedb.embedding_cache ALTER COLUMN key SET STATISTICS 0;
+ALTER TABLE ONLY clonedb.embedding_cache ALTER COLUMN embedding SET STATISTICS 0;
 ALTER TABLE ONLY clonedb.embedding_cache ALTER COLUMN embedding SET STORAGE EXTERNAL;
+ALTER TABLE ONLY clonedb.embedding_cache ALTER COLUMN tags SET STATISTICS 0;
 
 ALTER TABLE ONLY clonedb.embedding_cache FORCE ROW LEVEL SECURITY;
 
@@ -3537,14 +4236,14 @@ COMMENT ON TABLE clonedb.embedding_cache IS 'Embeddings of texts.';
 -- Name: COLUMN embedding_cache.user_id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.embedding_cache.user_id IS 'Whose it is; the nil UUID for what everybody may read.';
+COMMENT ON COLUMN clonedb.embedding_cache.user_id IS 'Whose it is; the nil UUID for what everybody may read. [personal: identifier]';
 
 
 --
 -- Name: COLUMN embedding_cache.key; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.embedding_cache.key IS 'SHA-256 of all that determines the value.';
+COMMENT ON COLUMN clonedb.embedding_cache.key IS 'SHA-256 of all that determines the value. [personal: content]';
 
 
 --
@@ -3552,63 +4251,162 @@ COMMENT ON COLUMN clonedb.embedding_cache.key IS 'SHA-256 of all that determines
 --
 
 COMMENT ON COLUMN clonedb.embedding_cache.embedding IS 'The vector: float32 numbers, little-endian; see embedding_to_real(). NULL: it is known that there is
-none.';
+none. [personal: content]';
 
 
 --
 -- Name: COLUMN embedding_cache.model; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.embedding_cache.model IS 'The model that made it.';
+COMMENT ON COLUMN clonedb.embedding_cache.model IS 'The model that made it. [personal: technical]';
 
 
 --
 -- Name: COLUMN embedding_cache.dimensions; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.embedding_cache.dimensions IS 'How many numbers it has, 1 to 4,096.';
+COMMENT ON COLUMN clonedb.embedding_cache.dimensions IS 'How many numbers it has, 1 to 4,096. [personal: technical]';
 
 
 --
 -- Name: COLUMN embedding_cache.snapshot; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.embedding_cache.snapshot IS 'What had been committed when its making began: a change that is not in it has made it old.';
+COMMENT ON COLUMN clonedb.embedding_cache.snapshot IS 'What had been committed when its making began: a change that is not in it has made it old. [personal: technical]';
 
 
 --
 -- Name: COLUMN embedding_cache.tags; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.embedding_cache.tags IS 'Words that entries are dropped by, at most 100.';
+COMMENT ON COLUMN clonedb.embedding_cache.tags IS 'Words that entries are dropped by, at most 100. [personal: content]';
 
 
 --
 -- Name: COLUMN embedding_cache.hit_count; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.embedding_cache.hit_count IS 'How often it was used; counted in batches, so a crash loses some.';
+COMMENT ON COLUMN clonedb.embedding_cache.hit_count IS 'How often it was used; counted in batches, so a crash loses some. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN embedding_cache.expires_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.embedding_cache.expires_at IS 'When it is no longer used, by the database''s clock.';
+COMMENT ON COLUMN clonedb.embedding_cache.expires_at IS 'When it is no longer used, by the database''s clock. [personal: technical]';
 
 
 --
 -- Name: COLUMN embedding_cache.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.embedding_cache.created_at IS 'When it was first stored.';
+COMMENT ON COLUMN clonedb.embedding_cache.created_at IS 'When it was first stored. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN embedding_cache.updated_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.embedding_cache.updated_at IS 'When it was last stored again.';
+COMMENT ON COLUMN clonedb.embedding_cache.updated_at IS 'When it was last stored again. [personal: behaviour]';
+
+
+--
+-- Name: erasures; Type: TABLE; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE TABLE clonedb.erasures (
+    id uuid DEFAULT clonedb.uuid_v7() NOT NULL,
+    user_digest bytea NOT NULL,
+    open_user_id uuid,
+    row_counts jsonb NOT NULL,
+    digest bytea NOT NULL,
+    waits_for text[],
+    erased_at timestamp with time zone NOT NULL,
+    reapplied_at timestamp with time zone,
+    closed_at timestamp with time zone,
+    CONSTRAINT erasures_digest_is_sha256 CHECK ((octet_length(digest) = 32)),
+    CONSTRAINT erasures_id_is_uuid_v7 CHECK (clonedb.is_uuid_v7(id)),
+    CONSTRAINT erasures_row_counts_is_an_object CHECK ((jsonb_typeof(row_counts) = 'object'::text)),
+    CONSTRAINT erasures_user_digest_is_sha256 CHECK ((octet_length(user_digest) = 32)),
+    CONSTRAINT erasures_user_is_known_while_open CHECK (((open_user_id IS NULL) = (closed_at IS NOT NULL)))
+);
+
+
+ALTER TABLE clonedb.erasures OWNER TO clonedb_owner;
+
+--
+-- Name: TABLE erasures; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON TABLE clonedb.erasures IS 'Who was erased: a receipt for each, by a digest of the id. Copied elsewhere, it is applied again after
+a backup from before an erasure was restored.';
+
+
+--
+-- Name: COLUMN erasures.id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.erasures.id IS 'The number of the receipt, a UUIDv7. [personal: none]';
+
+
+--
+-- Name: COLUMN erasures.user_digest; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.erasures.user_digest IS 'SHA-256 of the user''s id (clonedb.person_digest), which cannot be found from it: the id is mostly
+random. [personal: identifier]';
+
+
+--
+-- Name: COLUMN erasures.open_user_id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.erasures.open_user_id IS 'The user''s id as long as the receipt is open, to remove what a transaction under way may still have
+stored; then NULL. [personal: identifier]';
+
+
+--
+-- Name: COLUMN erasures.row_counts; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.erasures.row_counts IS 'How many rows were erased, by table. [personal: none]';
+
+
+--
+-- Name: COLUMN erasures.digest; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.erasures.digest IS 'SHA-256 of id, user_digest, erased_at and row_counts (clonedb.receipt_digest). [personal: none]';
+
+
+--
+-- Name: COLUMN erasures.waits_for; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.erasures.waits_for IS 'The transactions that were open when the erasure was committed: they may have seen the person. NULL
+until somebody has looked, none when all have ended. [personal: none]';
+
+
+--
+-- Name: COLUMN erasures.erased_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.erasures.erased_at IS 'When the person was erased. [personal: none]';
+
+
+--
+-- Name: COLUMN erasures.reapplied_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.erasures.reapplied_at IS 'When they were erased once more, after a restore, last; NULL if never. [personal: none]';
+
+
+--
+-- Name: COLUMN erasures.closed_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.erasures.closed_at IS 'When nothing was left to be done: no transaction of the time, no object in the store. NULL until then.
+[personal: none]';
 
 
 --
@@ -3633,6 +4431,8 @@ CREATE TABLE clonedb.face_models (
     CONSTRAINT face_models_quality_score_is_a_share CHECK (((quality_score >= (0)::double precision) AND (quality_score <= (1)::double precision))),
     CONSTRAINT face_models_resolution_is_plausible CHECK (((jsonb_typeof(resolution) = 'object'::text) AND ((resolution - '{width,height}'::text[]) = '{}'::jsonb) AND jsonb_path_exists(resolution, '$?(((((@."width" >= 1 && @."width" <= 16384) && @."width".floor() == @."width") && @."height" >= 1) && @."height" <= 16384) && @."height".floor() == @."height")'::jsonpath)))
 );
+ALTER TABLE ONLY clonedb.face_models ALTER COLUMN model_path SET STATISTICS 0;
+ALTER TABLE ONLY clonedb.face_models ALTER COLUMN metadata SET STATISTICS 0;
 
 ALTER TABLE ONLY clonedb.face_models FORCE ROW LEVEL SECURITY;
 
@@ -3650,70 +4450,70 @@ COMMENT ON TABLE clonedb.face_models IS 'Faces made for users; at most one is ac
 -- Name: COLUMN face_models.user_id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.face_models.user_id IS 'The user whose face it is.';
+COMMENT ON COLUMN clonedb.face_models.user_id IS 'The user whose face it is. [personal: identifier]';
 
 
 --
 -- Name: COLUMN face_models.id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.face_models.id IS 'UUIDv7, made by the database or by the caller.';
+COMMENT ON COLUMN clonedb.face_models.id IS 'UUIDv7, made by the database or by the caller. [personal: identifier]';
 
 
 --
 -- Name: COLUMN face_models.model_path; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.face_models.model_path IS 'Where the model''s file is stored.';
+COMMENT ON COLUMN clonedb.face_models.model_path IS 'Where the model''s file is stored. [personal: biometric]';
 
 
 --
 -- Name: COLUMN face_models.resolution; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.face_models.resolution IS '{"width": pixels, "height": pixels}, whole numbers from 1 to 16,384, and nothing else.';
+COMMENT ON COLUMN clonedb.face_models.resolution IS '{"width": pixels, "height": pixels}, whole numbers from 1 to 16,384, and nothing else. [personal: technical]';
 
 
 --
 -- Name: COLUMN face_models.quality_score; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.face_models.quality_score IS 'How good the face is, 0 to 1; NULL until it was judged.';
+COMMENT ON COLUMN clonedb.face_models.quality_score IS 'How good the face is, 0 to 1; NULL until it was judged. [personal: technical]';
 
 
 --
 -- Name: COLUMN face_models.is_active; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.face_models.is_active IS 'Whether new sessions use it; true for at most one living model of a user.';
+COMMENT ON COLUMN clonedb.face_models.is_active IS 'Whether new sessions use it; true for at most one living model of a user. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN face_models.metadata; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.face_models.metadata IS 'What else its maker reports, a JSON object of at most 64 KiB.';
+COMMENT ON COLUMN clonedb.face_models.metadata IS 'What else its maker reports, a JSON object of at most 64 KiB. [personal: biometric]';
 
 
 --
 -- Name: COLUMN face_models.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.face_models.created_at IS 'When the model was registered.';
+COMMENT ON COLUMN clonedb.face_models.created_at IS 'When the model was registered. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN face_models.updated_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.face_models.updated_at IS 'When the row last changed.';
+COMMENT ON COLUMN clonedb.face_models.updated_at IS 'When the row last changed. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN face_models.deleted_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.face_models.deleted_at IS 'When it was deleted (softly), NULL while living.';
+COMMENT ON COLUMN clonedb.face_models.deleted_at IS 'When it was deleted (softly), NULL while living. [personal: behaviour]';
 
 
 --
@@ -3773,6 +4573,16 @@ CREATE TABLE clonedb.knowledge_documents (
     CONSTRAINT knowledge_documents_uploaded_at_is_finite CHECK (isfinite(uploaded_at)),
     CONSTRAINT knowledge_documents_vector_ids_are_given CHECK (((cardinality(vector_ids) <= 100000) AND (array_position(vector_ids, NULL::text) IS NULL)))
 );
+ALTER TABLE ONLY clonedb.knowledge_documents ALTER COLUMN filename SET STATISTICS 0;
+ALTER TABLE ONLY clonedb.knowledge_documents ALTER COLUMN title SET STATISTICS 0;
+ALTER TABLE ONLY clonedb.knowledge_documents ALTER COLUMN author SET STATISTICS 0;
+ALTER TABLE ONLY clonedb.knowledge_documents ALTER COLUMN source_url SET STATISTICS 0;
+ALTER TABLE ONLY clonedb.knowledge_documents ALTER COLUMN tags SET STATISTICS 0;
+ALTER TABLE ONLY clonedb.knowledge_documents ALTER COLUMN text_content SET STATISTICS 0;
+ALTER TABLE ONLY clonedb.knowledge_documents ALTER COLUMN error_message SET STATISTICS 0;
+ALTER TABLE ONLY clonedb.knowledge_documents ALTER COLUMN storage_path SET STATISTICS 0;
+ALTER TABLE ONLY clonedb.knowledge_documents ALTER COLUMN metadata SET STATISTICS 0;
+ALTER TABLE ONLY clonedb.knowledge_documents ALTER COLUMN search SET STATISTICS 0;
 
 ALTER TABLE ONLY clonedb.knowledge_documents FORCE ROW LEVEL SECURITY;
 
@@ -3790,189 +4600,189 @@ COMMENT ON TABLE clonedb.knowledge_documents IS 'What users gave their clone to 
 -- Name: COLUMN knowledge_documents.user_id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.knowledge_documents.user_id IS 'The user who gave it.';
+COMMENT ON COLUMN clonedb.knowledge_documents.user_id IS 'The user who gave it. [personal: identifier]';
 
 
 --
 -- Name: COLUMN knowledge_documents.id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.knowledge_documents.id IS 'UUIDv7, made by the database or the caller.';
+COMMENT ON COLUMN clonedb.knowledge_documents.id IS 'UUIDv7, made by the database or the caller. [personal: identifier]';
 
 
 --
 -- Name: COLUMN knowledge_documents.filename; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.knowledge_documents.filename IS 'The name of the uploaded file.';
+COMMENT ON COLUMN clonedb.knowledge_documents.filename IS 'The name of the uploaded file. [personal: content]';
 
 
 --
 -- Name: COLUMN knowledge_documents.content_type; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.knowledge_documents.content_type IS 'The media type of the file.';
+COMMENT ON COLUMN clonedb.knowledge_documents.content_type IS 'The media type of the file. [personal: technical]';
 
 
 --
 -- Name: COLUMN knowledge_documents.size_bytes; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.knowledge_documents.size_bytes IS 'The size of the file, in bytes.';
+COMMENT ON COLUMN clonedb.knowledge_documents.size_bytes IS 'The size of the file, in bytes. [personal: technical]';
 
 
 --
 -- Name: COLUMN knowledge_documents.title; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.knowledge_documents.title IS 'The document''s title.';
+COMMENT ON COLUMN clonedb.knowledge_documents.title IS 'The document''s title. [personal: content]';
 
 
 --
 -- Name: COLUMN knowledge_documents.author; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.knowledge_documents.author IS 'Who wrote it.';
+COMMENT ON COLUMN clonedb.knowledge_documents.author IS 'Who wrote it. [personal: content]';
 
 
 --
 -- Name: COLUMN knowledge_documents.source_url; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.knowledge_documents.source_url IS 'Where it came from.';
+COMMENT ON COLUMN clonedb.knowledge_documents.source_url IS 'Where it came from. [personal: content]';
 
 
 --
 -- Name: COLUMN knowledge_documents.tags; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.knowledge_documents.tags IS 'The user''s tags, at most 100.';
+COMMENT ON COLUMN clonedb.knowledge_documents.tags IS 'The user''s tags, at most 100. [personal: content]';
 
 
 --
 -- Name: COLUMN knowledge_documents.language; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.knowledge_documents.language IS 'The text search configuration that its words are found by; simple takes them as they are.';
+COMMENT ON COLUMN clonedb.knowledge_documents.language IS 'The text search configuration that its words are found by; simple takes them as they are. [personal: technical]';
 
 
 --
 -- Name: COLUMN knowledge_documents.text_content; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.knowledge_documents.text_content IS 'The text that was extracted, at most 10 MiB; left out of lists.';
+COMMENT ON COLUMN clonedb.knowledge_documents.text_content IS 'The text that was extracted, at most 10 MiB; left out of lists. [personal: content]';
 
 
 --
 -- Name: COLUMN knowledge_documents.chunk_count; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.knowledge_documents.chunk_count IS 'The pieces it was cut into.';
+COMMENT ON COLUMN clonedb.knowledge_documents.chunk_count IS 'The pieces it was cut into. [personal: technical]';
 
 
 --
 -- Name: COLUMN knowledge_documents.status; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.knowledge_documents.status IS 'pending, processing, completed or failed.';
+COMMENT ON COLUMN clonedb.knowledge_documents.status IS 'pending, processing, completed or failed. [personal: technical]';
 
 
 --
 -- Name: COLUMN knowledge_documents.error_message; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.knowledge_documents.error_message IS 'Why processing failed; NULL in any other state.';
+COMMENT ON COLUMN clonedb.knowledge_documents.error_message IS 'Why processing failed; NULL in any other state. [personal: content]';
 
 
 --
 -- Name: COLUMN knowledge_documents.claimed_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.knowledge_documents.claimed_at IS 'When a worker took it; stays with the one that finished it.';
+COMMENT ON COLUMN clonedb.knowledge_documents.claimed_at IS 'When a worker took it; stays with the one that finished it. [personal: technical]';
 
 
 --
 -- Name: COLUMN knowledge_documents.claimed_by; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.knowledge_documents.claimed_by IS 'The worker that took it.';
+COMMENT ON COLUMN clonedb.knowledge_documents.claimed_by IS 'The worker that took it. [personal: technical]';
 
 
 --
 -- Name: COLUMN knowledge_documents.lease_expires_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.knowledge_documents.lease_expires_at IS 'When the claim ends by itself, and the document may be claimed again; NULL when not claimed.';
+COMMENT ON COLUMN clonedb.knowledge_documents.lease_expires_at IS 'When the claim ends by itself, and the document may be claimed again; NULL when not claimed. [personal: technical]';
 
 
 --
 -- Name: COLUMN knowledge_documents.attempts; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.knowledge_documents.attempts IS 'How often it was claimed. It only grows: with claimed_by it tells a claim from every later one.';
+COMMENT ON COLUMN clonedb.knowledge_documents.attempts IS 'How often it was claimed. It only grows: with claimed_by it tells a claim from every later one. [personal: technical]';
 
 
 --
 -- Name: COLUMN knowledge_documents.storage_path; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.knowledge_documents.storage_path IS 'Where the file is stored.';
+COMMENT ON COLUMN clonedb.knowledge_documents.storage_path IS 'Where the file is stored. [personal: content]';
 
 
 --
 -- Name: COLUMN knowledge_documents.vector_ids; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.knowledge_documents.vector_ids IS 'The ids of its pieces in the vector index.';
+COMMENT ON COLUMN clonedb.knowledge_documents.vector_ids IS 'The ids of its pieces in the vector index. [personal: identifier]';
 
 
 --
 -- Name: COLUMN knowledge_documents.uploaded_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.knowledge_documents.uploaded_at IS 'When the user gave it.';
+COMMENT ON COLUMN clonedb.knowledge_documents.uploaded_at IS 'When the user gave it. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN knowledge_documents.processed_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.knowledge_documents.processed_at IS 'When it was completed, or failed at last.';
+COMMENT ON COLUMN clonedb.knowledge_documents.processed_at IS 'When it was completed, or failed at last. [personal: technical]';
 
 
 --
 -- Name: COLUMN knowledge_documents.metadata; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.knowledge_documents.metadata IS 'What else is known of it, a JSON object of at most 64 KiB.';
+COMMENT ON COLUMN clonedb.knowledge_documents.metadata IS 'What else is known of it, a JSON object of at most 64 KiB. [personal: content]';
 
 
 --
 -- Name: COLUMN knowledge_documents.search; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.knowledge_documents.search IS 'Its words for full-text search; see document_search().';
+COMMENT ON COLUMN clonedb.knowledge_documents.search IS 'Its words for full-text search; see document_search(). [personal: content]';
 
 
 --
 -- Name: COLUMN knowledge_documents.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.knowledge_documents.created_at IS 'When the row was stored.';
+COMMENT ON COLUMN clonedb.knowledge_documents.created_at IS 'When the row was stored. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN knowledge_documents.updated_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.knowledge_documents.updated_at IS 'When the row last changed.';
+COMMENT ON COLUMN clonedb.knowledge_documents.updated_at IS 'When the row last changed. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN knowledge_documents.deleted_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.knowledge_documents.deleted_at IS 'When it was deleted (softly), NULL while living.';
+COMMENT ON COLUMN clonedb.knowledge_documents.deleted_at IS 'When it was deleted (softly), NULL while living. [personal: behaviour]';
 
 
 --
@@ -3999,6 +4809,9 @@ CREATE UNLOGGED TABLE clonedb.llm_response_cache (
     CONSTRAINT llm_response_cache_tags_are_few CHECK (((cardinality(tags) <= 100) AND (array_position(tags, NULL::text) IS NULL)))
 )
 WITH (fillfactor='70');
+ALTER TABLE ONLY clonedb.llm_response_cache ALTER COLUMN key SET STATISTICS 0;
+ALTER TABLE ONLY clonedb.llm_response_cache ALTER COLUMN response SET STATISTICS 0;
+ALTER TABLE ONLY clonedb.llm_response_cache ALTER COLUMN tags SET STATISTICS 0;
 
 ALTER TABLE ONLY clonedb.llm_response_cache FORCE ROW LEVEL SECURITY;
 
@@ -4016,77 +4829,77 @@ COMMENT ON TABLE clonedb.llm_response_cache IS 'Answers of language models.';
 -- Name: COLUMN llm_response_cache.user_id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.llm_response_cache.user_id IS 'Whose it is; the nil UUID for what everybody may read.';
+COMMENT ON COLUMN clonedb.llm_response_cache.user_id IS 'Whose it is; the nil UUID for what everybody may read. [personal: identifier]';
 
 
 --
 -- Name: COLUMN llm_response_cache.key; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.llm_response_cache.key IS 'SHA-256 of all that determines the value.';
+COMMENT ON COLUMN clonedb.llm_response_cache.key IS 'SHA-256 of all that determines the value. [personal: content]';
 
 
 --
 -- Name: COLUMN llm_response_cache.response; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.llm_response_cache.response IS 'The answer, at most 1 MiB. NULL: it is known that there is none.';
+COMMENT ON COLUMN clonedb.llm_response_cache.response IS 'The answer, at most 1 MiB. NULL: it is known that there is none. [personal: content]';
 
 
 --
 -- Name: COLUMN llm_response_cache.provider; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.llm_response_cache.provider IS 'The language model that gave it.';
+COMMENT ON COLUMN clonedb.llm_response_cache.provider IS 'The language model that gave it. [personal: technical]';
 
 
 --
 -- Name: COLUMN llm_response_cache.snapshot; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.llm_response_cache.snapshot IS 'What had been committed when its making began: a change that is not in it has made it old.';
+COMMENT ON COLUMN clonedb.llm_response_cache.snapshot IS 'What had been committed when its making began: a change that is not in it has made it old. [personal: technical]';
 
 
 --
 -- Name: COLUMN llm_response_cache.document_ids; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.llm_response_cache.document_ids IS 'The documents that the answer was made from, so that a changed one drops it.';
+COMMENT ON COLUMN clonedb.llm_response_cache.document_ids IS 'The documents that the answer was made from, so that a changed one drops it. [personal: identifier]';
 
 
 --
 -- Name: COLUMN llm_response_cache.tags; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.llm_response_cache.tags IS 'Words that entries are dropped by, at most 100.';
+COMMENT ON COLUMN clonedb.llm_response_cache.tags IS 'Words that entries are dropped by, at most 100. [personal: content]';
 
 
 --
 -- Name: COLUMN llm_response_cache.hit_count; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.llm_response_cache.hit_count IS 'How often it was used; counted in batches, so a crash loses some.';
+COMMENT ON COLUMN clonedb.llm_response_cache.hit_count IS 'How often it was used; counted in batches, so a crash loses some. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN llm_response_cache.expires_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.llm_response_cache.expires_at IS 'When it is no longer used, by the database''s clock.';
+COMMENT ON COLUMN clonedb.llm_response_cache.expires_at IS 'When it is no longer used, by the database''s clock. [personal: technical]';
 
 
 --
 -- Name: COLUMN llm_response_cache.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.llm_response_cache.created_at IS 'When it was first stored.';
+COMMENT ON COLUMN clonedb.llm_response_cache.created_at IS 'When it was first stored. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN llm_response_cache.updated_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.llm_response_cache.updated_at IS 'When it was last stored again.';
+COMMENT ON COLUMN clonedb.llm_response_cache.updated_at IS 'When it was last stored again. [personal: behaviour]';
 
 
 --
@@ -4100,6 +4913,7 @@ CREATE TABLE clonedb.object_deletions (
     attempts integer DEFAULT 0 NOT NULL,
     last_error text,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    erasure_id uuid,
     CONSTRAINT object_deletions_attempts_is_not_negative CHECK ((attempts >= 0)),
     CONSTRAINT object_deletions_id_is_uuid_v7 CHECK (clonedb.is_uuid_v7(id)),
     CONSTRAINT object_deletions_last_error_is_short CHECK ((char_length(last_error) <= 4000)),
@@ -4120,42 +4934,50 @@ COMMENT ON TABLE clonedb.object_deletions IS 'Objects that no row owns any more 
 -- Name: COLUMN object_deletions.id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.object_deletions.id IS 'UUIDv7, made by the database.';
+COMMENT ON COLUMN clonedb.object_deletions.id IS 'UUIDv7, made by the database. [personal: technical]';
 
 
 --
 -- Name: COLUMN object_deletions.object_key; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.object_deletions.object_key IS 'Where the object lies in the store.';
+COMMENT ON COLUMN clonedb.object_deletions.object_key IS 'Where the object lies in the store. [personal: identifier]';
 
 
 --
 -- Name: COLUMN object_deletions.due_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.object_deletions.due_at IS 'When it is to be tried next; in the future while a worker is at it, and after a failure.';
+COMMENT ON COLUMN clonedb.object_deletions.due_at IS 'When it is to be tried next; in the future while a worker is at it, and after a failure. [personal: technical]';
 
 
 --
 -- Name: COLUMN object_deletions.attempts; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.object_deletions.attempts IS 'How often it was tried.';
+COMMENT ON COLUMN clonedb.object_deletions.attempts IS 'How often it was tried. [personal: technical]';
 
 
 --
 -- Name: COLUMN object_deletions.last_error; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.object_deletions.last_error IS 'Why the last attempt failed, as the store says; NULL if none has.';
+COMMENT ON COLUMN clonedb.object_deletions.last_error IS 'Why the last attempt failed, as the store says; NULL if none has. [personal: technical]';
 
 
 --
 -- Name: COLUMN object_deletions.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.object_deletions.created_at IS 'When the object lost its row.';
+COMMENT ON COLUMN clonedb.object_deletions.created_at IS 'When the object lost its row. [personal: technical]';
+
+
+--
+-- Name: COLUMN object_deletions.erasure_id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.object_deletions.erasure_id IS 'The receipt that waits for it, of a person who was erased; NULL for other objects. No foreign key: the
+row ends by itself. [personal: none]';
 
 
 --
@@ -4186,28 +5008,28 @@ COMMENT ON TABLE clonedb.object_uploads IS 'Uploads under way: written before th
 -- Name: COLUMN object_uploads.user_id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.object_uploads.user_id IS 'Who uploads; the nil UUID for what everybody may read. No foreign key: the row ends by itself.';
+COMMENT ON COLUMN clonedb.object_uploads.user_id IS 'Who uploads; the nil UUID for what everybody may read. No foreign key: the row ends by itself. [personal: identifier]';
 
 
 --
 -- Name: COLUMN object_uploads.object_key; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.object_uploads.object_key IS 'Where the object will lie in the store.';
+COMMENT ON COLUMN clonedb.object_uploads.object_key IS 'Where the object will lie in the store. [personal: identifier]';
 
 
 --
 -- Name: COLUMN object_uploads.expires_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.object_uploads.expires_at IS 'When an upload that was not kept counts as given up, and its key goes to object_deletions.';
+COMMENT ON COLUMN clonedb.object_uploads.expires_at IS 'When an upload that was not kept counts as given up, and its key goes to object_deletions. [personal: technical]';
 
 
 --
 -- Name: COLUMN object_uploads.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.object_uploads.created_at IS 'When it began.';
+COMMENT ON COLUMN clonedb.object_uploads.created_at IS 'When it began. [personal: technical]';
 
 
 --
@@ -4223,6 +5045,7 @@ CREATE UNLOGGED TABLE clonedb.rate_limit_buckets (
     refilled_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
 )
 WITH (fillfactor='50');
+ALTER TABLE ONLY clonedb.rate_limit_buckets ALTER COLUMN subject SET STATISTICS 0;
 
 ALTER TABLE ONLY clonedb.rate_limit_buckets FORCE ROW LEVEL SECURITY;
 
@@ -4240,21 +5063,21 @@ COMMENT ON TABLE clonedb.rate_limit_buckets IS 'How many tokens each subject has
 -- Name: COLUMN rate_limit_buckets.user_id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.rate_limit_buckets.user_id IS 'The subject of scope user; the nil UUID in the other scopes.';
+COMMENT ON COLUMN clonedb.rate_limit_buckets.user_id IS 'The subject of scope user; the nil UUID in the other scopes. [personal: identifier]';
 
 
 --
 -- Name: COLUMN rate_limit_buckets.scope; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.rate_limit_buckets.scope IS 'user, endpoint, address or everybody.';
+COMMENT ON COLUMN clonedb.rate_limit_buckets.scope IS 'user, endpoint, address or everybody. [personal: technical]';
 
 
 --
 -- Name: COLUMN rate_limit_buckets.subject; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.rate_limit_buckets.subject IS 'The address in scope address, of IPv6 the network of 64 bits; empty in the others.';
+COMMENT ON COLUMN clonedb.rate_limit_buckets.subject IS 'The address in scope address, of IPv6 the network of 64 bits; empty in the others. [personal: contact]';
 
 
 --
@@ -4262,21 +5085,21 @@ COMMENT ON COLUMN clonedb.rate_limit_buckets.subject IS 'The address in scope ad
 --
 
 COMMENT ON COLUMN clonedb.rate_limit_buckets.endpoint IS 'The endpoint of the rule, so that * is one bucket for all that has no rule of its own; in scope
-endpoint the one that was called.';
+endpoint the one that was called. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN rate_limit_buckets.tokens; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.rate_limit_buckets.tokens IS 'Tokens at refilled_at, with fractions; what came back since is added when they are taken.';
+COMMENT ON COLUMN clonedb.rate_limit_buckets.tokens IS 'Tokens at refilled_at, with fractions; what came back since is added when they are taken. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN rate_limit_buckets.refilled_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.rate_limit_buckets.refilled_at IS 'When tokens were last taken, by the wall clock and not the transaction''s.';
+COMMENT ON COLUMN clonedb.rate_limit_buckets.refilled_at IS 'When tokens were last taken, by the wall clock and not the transaction''s. [personal: behaviour]';
 
 
 --
@@ -4292,6 +5115,7 @@ CREATE UNLOGGED TABLE clonedb.rate_limit_receipts (
     buckets text[] NOT NULL,
     taken_at timestamp with time zone NOT NULL
 );
+ALTER TABLE ONLY clonedb.rate_limit_receipts ALTER COLUMN subject SET STATISTICS 0;
 
 ALTER TABLE ONLY clonedb.rate_limit_receipts FORCE ROW LEVEL SECURITY;
 
@@ -4309,49 +5133,49 @@ COMMENT ON TABLE clonedb.rate_limit_receipts IS 'Tokens that may be given back, 
 -- Name: COLUMN rate_limit_receipts.user_id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.rate_limit_receipts.user_id IS 'Whose request it was; the nil UUID for somebody not logged in.';
+COMMENT ON COLUMN clonedb.rate_limit_receipts.user_id IS 'Whose request it was; the nil UUID for somebody not logged in. [personal: identifier]';
 
 
 --
 -- Name: COLUMN rate_limit_receipts.id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.rate_limit_receipts.id IS 'Known to whoever took them.';
+COMMENT ON COLUMN clonedb.rate_limit_receipts.id IS 'Known to whoever took them. [personal: identifier]';
 
 
 --
 -- Name: COLUMN rate_limit_receipts.subject; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.rate_limit_receipts.subject IS 'The address of somebody not logged in, as in the buckets; empty for a user.';
+COMMENT ON COLUMN clonedb.rate_limit_receipts.subject IS 'The address of somebody not logged in, as in the buckets; empty for a user. [personal: contact]';
 
 
 --
 -- Name: COLUMN rate_limit_receipts.cost; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.rate_limit_receipts.cost IS 'Tokens taken from each bucket.';
+COMMENT ON COLUMN clonedb.rate_limit_receipts.cost IS 'Tokens taken from each bucket. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN rate_limit_receipts.scopes; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.rate_limit_receipts.scopes IS 'The scopes of the buckets that they were taken from, in the order in which those are locked.';
+COMMENT ON COLUMN clonedb.rate_limit_receipts.scopes IS 'The scopes of the buckets that they were taken from, in the order in which those are locked. [personal: technical]';
 
 
 --
 -- Name: COLUMN rate_limit_receipts.buckets; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.rate_limit_receipts.buckets IS 'The endpoints of those buckets.';
+COMMENT ON COLUMN clonedb.rate_limit_receipts.buckets IS 'The endpoints of those buckets. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN rate_limit_receipts.taken_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.rate_limit_receipts.taken_at IS 'When they were taken.';
+COMMENT ON COLUMN clonedb.rate_limit_receipts.taken_at IS 'When they were taken. [personal: behaviour]';
 
 
 --
@@ -4388,7 +5212,7 @@ COMMENT ON TABLE clonedb.rate_limit_rules IS 'How much is allowed: a token bucke
 -- Name: COLUMN rate_limit_rules.tier; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.rate_limit_rules.tier IS 'The subscription tier that it is for; * for every one, and for scopes other than user.';
+COMMENT ON COLUMN clonedb.rate_limit_rules.tier IS 'The subscription tier that it is for; * for every one, and for scopes other than user. [personal: none]';
 
 
 --
@@ -4396,21 +5220,21 @@ COMMENT ON COLUMN clonedb.rate_limit_rules.tier IS 'The subscription tier that i
 --
 
 COMMENT ON COLUMN clonedb.rate_limit_rules.scope IS 'What has a bucket: each user, each endpoint, each address of somebody not logged in, or everybody
-together.';
+together. [personal: none]';
 
 
 --
 -- Name: COLUMN rate_limit_rules.endpoint; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.rate_limit_rules.endpoint IS 'What is called; * for whatever has no rule of its own.';
+COMMENT ON COLUMN clonedb.rate_limit_rules.endpoint IS 'What is called; * for whatever has no rule of its own. [personal: none]';
 
 
 --
 -- Name: COLUMN rate_limit_rules.capacity; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.rate_limit_rules.capacity IS 'Tokens in a full bucket: the most at once.';
+COMMENT ON COLUMN clonedb.rate_limit_rules.capacity IS 'Tokens in a full bucket: the most at once. [personal: none]';
 
 
 --
@@ -4418,21 +5242,21 @@ COMMENT ON COLUMN clonedb.rate_limit_rules.capacity IS 'Tokens in a full bucket:
 --
 
 COMMENT ON COLUMN clonedb.rate_limit_rules.refill_per_second IS 'Tokens that come back in a second: the most in the long run. With 0 what is taken is gone until a
-reset.';
+reset. [personal: none]';
 
 
 --
 -- Name: COLUMN rate_limit_rules.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.rate_limit_rules.created_at IS 'When the rule was made.';
+COMMENT ON COLUMN clonedb.rate_limit_rules.created_at IS 'When the rule was made. [personal: none]';
 
 
 --
 -- Name: COLUMN rate_limit_rules.updated_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.rate_limit_rules.updated_at IS 'When it last changed.';
+COMMENT ON COLUMN clonedb.rate_limit_rules.updated_at IS 'When it last changed. [personal: none]';
 
 
 --
@@ -4467,49 +5291,49 @@ like the buckets.';
 -- Name: COLUMN rate_limits.user_id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.rate_limits.user_id IS 'The user who asked.';
+COMMENT ON COLUMN clonedb.rate_limits.user_id IS 'The user who asked. [personal: identifier]';
 
 
 --
 -- Name: COLUMN rate_limits.endpoint; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.rate_limits.endpoint IS 'What was called.';
+COMMENT ON COLUMN clonedb.rate_limits.endpoint IS 'What was called. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN rate_limits.window_start; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.rate_limits.window_start IS 'The minute that is counted.';
+COMMENT ON COLUMN clonedb.rate_limits.window_start IS 'The minute that is counted. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN rate_limits.request_count; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.rate_limits.request_count IS 'Requests admitted in the window.';
+COMMENT ON COLUMN clonedb.rate_limits.request_count IS 'Requests admitted in the window. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN rate_limits.denied_count; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.rate_limits.denied_count IS 'Requests denied in the window.';
+COMMENT ON COLUMN clonedb.rate_limits.denied_count IS 'Requests denied in the window. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN rate_limits.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.rate_limits.created_at IS 'When the first request was counted.';
+COMMENT ON COLUMN clonedb.rate_limits.created_at IS 'When the first request was counted. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN rate_limits.updated_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.rate_limits.updated_at IS 'When the last request was counted.';
+COMMENT ON COLUMN clonedb.rate_limits.updated_at IS 'When the last request was counted. [personal: behaviour]';
 
 
 --
@@ -4538,14 +5362,14 @@ COMMENT ON TABLE clonedb.session_transitions IS 'The moves that a session''s sta
 -- Name: COLUMN session_transitions.from_state; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.session_transitions.from_state IS 'The state that a session is in.';
+COMMENT ON COLUMN clonedb.session_transitions.from_state IS 'The state that a session is in. [personal: none]';
 
 
 --
 -- Name: COLUMN session_transitions.to_state; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.session_transitions.to_state IS 'A state that it may go to from there.';
+COMMENT ON COLUMN clonedb.session_transitions.to_state IS 'A state that it may go to from there. [personal: none]';
 
 
 --
@@ -4576,6 +5400,8 @@ CREATE TABLE clonedb.stored_objects (
     CONSTRAINT stored_objects_sha256_is_a_digest CHECK ((octet_length(sha256) = 32)),
     CONSTRAINT stored_objects_size_bytes_is_plausible CHECK (((size_bytes >= 0) AND (size_bytes <= '68719476736'::bigint)))
 );
+ALTER TABLE ONLY clonedb.stored_objects ALTER COLUMN name SET STATISTICS 0;
+ALTER TABLE ONLY clonedb.stored_objects ALTER COLUMN metadata SET STATISTICS 0;
 
 ALTER TABLE ONLY clonedb.stored_objects FORCE ROW LEVEL SECURITY;
 
@@ -4593,91 +5419,91 @@ COMMENT ON TABLE clonedb.stored_objects IS 'Large objects in the object store: f
 -- Name: COLUMN stored_objects.user_id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.stored_objects.user_id IS 'Whose it is; the nil UUID for what everybody may read.';
+COMMENT ON COLUMN clonedb.stored_objects.user_id IS 'Whose it is; the nil UUID for what everybody may read. [personal: identifier]';
 
 
 --
 -- Name: COLUMN stored_objects.id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.stored_objects.id IS 'UUIDv7, made by the database; it stays when the object is replaced.';
+COMMENT ON COLUMN clonedb.stored_objects.id IS 'UUIDv7, made by the database; it stays when the object is replaced. [personal: identifier]';
 
 
 --
 -- Name: COLUMN stored_objects.owner_id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.stored_objects.owner_id IS 'user_id, or NULL for what everybody may read: what the foreign key needs.';
+COMMENT ON COLUMN clonedb.stored_objects.owner_id IS 'user_id, or NULL for what everybody may read: what the foreign key needs. [personal: identifier]';
 
 
 --
 -- Name: COLUMN stored_objects.kind; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.stored_objects.kind IS 'voice_model, face_model or document.';
+COMMENT ON COLUMN clonedb.stored_objects.kind IS 'voice_model, face_model or document. [personal: technical]';
 
 
 --
 -- Name: COLUMN stored_objects.name; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.stored_objects.name IS 'What the user''s object of this kind is called: 1 to 200 characters, no slash, no control character.';
+COMMENT ON COLUMN clonedb.stored_objects.name IS 'What the user''s object of this kind is called: 1 to 200 characters, no slash, no control character. [personal: content]';
 
 
 --
 -- Name: COLUMN stored_objects.object_key; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.stored_objects.object_key IS 'Where it lies in the store: random, of one upload, never written twice.';
+COMMENT ON COLUMN clonedb.stored_objects.object_key IS 'Where it lies in the store: random, of one upload, never written twice. [personal: identifier]';
 
 
 --
 -- Name: COLUMN stored_objects.previous_key; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.stored_objects.previous_key IS 'The key before it was replaced last, which the replacing statement gave to object_deletions.';
+COMMENT ON COLUMN clonedb.stored_objects.previous_key IS 'The key before it was replaced last, which the replacing statement gave to object_deletions. [personal: identifier]';
 
 
 --
 -- Name: COLUMN stored_objects.size_bytes; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.stored_objects.size_bytes IS 'Its length in bytes, at most 64 GiB.';
+COMMENT ON COLUMN clonedb.stored_objects.size_bytes IS 'Its length in bytes, at most 64 GiB. [personal: technical]';
 
 
 --
 -- Name: COLUMN stored_objects.sha256; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.stored_objects.sha256 IS 'SHA-256 of its bytes.';
+COMMENT ON COLUMN clonedb.stored_objects.sha256 IS 'SHA-256 of its bytes. [personal: identifier]';
 
 
 --
 -- Name: COLUMN stored_objects.content_type; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.stored_objects.content_type IS 'The media type, such as audio/wav.';
+COMMENT ON COLUMN clonedb.stored_objects.content_type IS 'The media type, such as audio/wav. [personal: technical]';
 
 
 --
 -- Name: COLUMN stored_objects.metadata; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.stored_objects.metadata IS 'What else is to be remembered of it, a JSON object of at most 64 KiB.';
+COMMENT ON COLUMN clonedb.stored_objects.metadata IS 'What else is to be remembered of it, a JSON object of at most 64 KiB. [personal: content]';
 
 
 --
 -- Name: COLUMN stored_objects.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.stored_objects.created_at IS 'When it was first stored.';
+COMMENT ON COLUMN clonedb.stored_objects.created_at IS 'When it was first stored. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN stored_objects.updated_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.stored_objects.updated_at IS 'When it was stored or replaced last.';
+COMMENT ON COLUMN clonedb.stored_objects.updated_at IS 'When it was stored or replaced last. [personal: behaviour]';
 
 
 --
@@ -4702,6 +5528,9 @@ CREATE UNLOGGED TABLE clonedb.vector_search_cache (
     CONSTRAINT vector_search_cache_tags_are_few CHECK (((cardinality(tags) <= 100) AND (array_position(tags, NULL::text) IS NULL)))
 )
 WITH (fillfactor='70');
+ALTER TABLE ONLY clonedb.vector_search_cache ALTER COLUMN key SET STATISTICS 0;
+ALTER TABLE ONLY clonedb.vector_search_cache ALTER COLUMN results SET STATISTICS 0;
+ALTER TABLE ONLY clonedb.vector_search_cache ALTER COLUMN tags SET STATISTICS 0;
 
 ALTER TABLE ONLY clonedb.vector_search_cache FORCE ROW LEVEL SECURITY;
 
@@ -4719,70 +5548,70 @@ COMMENT ON TABLE clonedb.vector_search_cache IS 'Results of searches in the vect
 -- Name: COLUMN vector_search_cache.user_id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.vector_search_cache.user_id IS 'Whose it is; the nil UUID for what everybody may read.';
+COMMENT ON COLUMN clonedb.vector_search_cache.user_id IS 'Whose it is; the nil UUID for what everybody may read. [personal: identifier]';
 
 
 --
 -- Name: COLUMN vector_search_cache.key; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.vector_search_cache.key IS 'SHA-256 of all that determines the value.';
+COMMENT ON COLUMN clonedb.vector_search_cache.key IS 'SHA-256 of all that determines the value. [personal: content]';
 
 
 --
 -- Name: COLUMN vector_search_cache.results; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.vector_search_cache.results IS 'What the search found, JSON of at most 2 MiB as stored. NULL: it is known that there is nothing.';
+COMMENT ON COLUMN clonedb.vector_search_cache.results IS 'What the search found, JSON of at most 2 MiB as stored. NULL: it is known that there is nothing. [personal: content]';
 
 
 --
 -- Name: COLUMN vector_search_cache.document_ids; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.vector_search_cache.document_ids IS 'The documents in it, so that a changed one drops it.';
+COMMENT ON COLUMN clonedb.vector_search_cache.document_ids IS 'The documents in it, so that a changed one drops it. [personal: identifier]';
 
 
 --
 -- Name: COLUMN vector_search_cache.snapshot; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.vector_search_cache.snapshot IS 'What had been committed when its making began: a change that is not in it has made it old.';
+COMMENT ON COLUMN clonedb.vector_search_cache.snapshot IS 'What had been committed when its making began: a change that is not in it has made it old. [personal: technical]';
 
 
 --
 -- Name: COLUMN vector_search_cache.tags; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.vector_search_cache.tags IS 'Words that entries are dropped by, at most 100.';
+COMMENT ON COLUMN clonedb.vector_search_cache.tags IS 'Words that entries are dropped by, at most 100. [personal: content]';
 
 
 --
 -- Name: COLUMN vector_search_cache.hit_count; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.vector_search_cache.hit_count IS 'How often it was used; counted in batches, so a crash loses some.';
+COMMENT ON COLUMN clonedb.vector_search_cache.hit_count IS 'How often it was used; counted in batches, so a crash loses some. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN vector_search_cache.expires_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.vector_search_cache.expires_at IS 'When it is no longer used, by the database''s clock.';
+COMMENT ON COLUMN clonedb.vector_search_cache.expires_at IS 'When it is no longer used, by the database''s clock. [personal: technical]';
 
 
 --
 -- Name: COLUMN vector_search_cache.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.vector_search_cache.created_at IS 'When it was first stored.';
+COMMENT ON COLUMN clonedb.vector_search_cache.created_at IS 'When it was first stored. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN vector_search_cache.updated_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.vector_search_cache.updated_at IS 'When it was last stored again.';
+COMMENT ON COLUMN clonedb.vector_search_cache.updated_at IS 'When it was last stored again. [personal: behaviour]';
 
 
 --
@@ -4811,6 +5640,8 @@ CREATE TABLE clonedb.voice_models (
     CONSTRAINT voice_models_sample_rate_is_plausible CHECK (((sample_rate >= 8000) AND (sample_rate <= 384000))),
     CONSTRAINT voice_models_status_is_known CHECK ((status = ANY (ARRAY['pending'::text, 'training'::text, 'completed'::text, 'failed'::text])))
 );
+ALTER TABLE ONLY clonedb.voice_models ALTER COLUMN model_path SET STATISTICS 0;
+ALTER TABLE ONLY clonedb.voice_models ALTER COLUMN metadata SET STATISTICS 0;
 
 ALTER TABLE ONLY clonedb.voice_models FORCE ROW LEVEL SECURITY;
 
@@ -4828,84 +5659,84 @@ COMMENT ON TABLE clonedb.voice_models IS 'Voices trained for users; at most one 
 -- Name: COLUMN voice_models.user_id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.voice_models.user_id IS 'The user whose voice it is.';
+COMMENT ON COLUMN clonedb.voice_models.user_id IS 'The user whose voice it is. [personal: identifier]';
 
 
 --
 -- Name: COLUMN voice_models.id; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.voice_models.id IS 'UUIDv7, made by the database or by the caller.';
+COMMENT ON COLUMN clonedb.voice_models.id IS 'UUIDv7, made by the database or by the caller. [personal: identifier]';
 
 
 --
 -- Name: COLUMN voice_models.provider; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.voice_models.provider IS 'The speech synthesis that the model is for.';
+COMMENT ON COLUMN clonedb.voice_models.provider IS 'The speech synthesis that the model is for. [personal: technical]';
 
 
 --
 -- Name: COLUMN voice_models.model_path; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.voice_models.model_path IS 'Where the model''s file is stored.';
+COMMENT ON COLUMN clonedb.voice_models.model_path IS 'Where the model''s file is stored. [personal: biometric]';
 
 
 --
 -- Name: COLUMN voice_models.sample_rate; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.voice_models.sample_rate IS 'Samples of audio per second (Hz).';
+COMMENT ON COLUMN clonedb.voice_models.sample_rate IS 'Samples of audio per second (Hz). [personal: technical]';
 
 
 --
 -- Name: COLUMN voice_models.quality_score; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.voice_models.quality_score IS 'How good the voice is, 0 to 1; NULL until it was judged.';
+COMMENT ON COLUMN clonedb.voice_models.quality_score IS 'How good the voice is, 0 to 1; NULL until it was judged. [personal: technical]';
 
 
 --
 -- Name: COLUMN voice_models.status; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.voice_models.status IS 'Of the training: pending, training, completed or failed.';
+COMMENT ON COLUMN clonedb.voice_models.status IS 'Of the training: pending, training, completed or failed. [personal: technical]';
 
 
 --
 -- Name: COLUMN voice_models.is_active; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.voice_models.is_active IS 'Whether new sessions use it; true for at most one living model of a user.';
+COMMENT ON COLUMN clonedb.voice_models.is_active IS 'Whether new sessions use it; true for at most one living model of a user. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN voice_models.metadata; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.voice_models.metadata IS 'What else the trainer reports, a JSON object of at most 64 KiB.';
+COMMENT ON COLUMN clonedb.voice_models.metadata IS 'What else the trainer reports, a JSON object of at most 64 KiB. [personal: biometric]';
 
 
 --
 -- Name: COLUMN voice_models.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.voice_models.created_at IS 'When the model was registered.';
+COMMENT ON COLUMN clonedb.voice_models.created_at IS 'When the model was registered. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN voice_models.updated_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.voice_models.updated_at IS 'When the row last changed.';
+COMMENT ON COLUMN clonedb.voice_models.updated_at IS 'When the row last changed. [personal: behaviour]';
 
 
 --
 -- Name: COLUMN voice_models.deleted_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.voice_models.deleted_at IS 'When it was deleted (softly), NULL while living.';
+COMMENT ON COLUMN clonedb.voice_models.deleted_at IS 'When it was deleted (softly), NULL while living. [personal: behaviour]';
 
 
 --
@@ -5034,6 +5865,22 @@ ALTER TABLE ONLY clonedb.daily_usage
 
 ALTER TABLE ONLY clonedb.embedding_cache
     ADD CONSTRAINT embedding_cache_pkey PRIMARY KEY (user_id, key);
+
+
+--
+-- Name: erasures erasures_pkey; Type: CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE ONLY clonedb.erasures
+    ADD CONSTRAINT erasures_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: erasures erasures_user_digest_is_unique; Type: CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE ONLY clonedb.erasures
+    ADD CONSTRAINT erasures_user_digest_is_unique UNIQUE (user_digest);
 
 
 --
@@ -5417,6 +6264,20 @@ COMMENT ON INDEX clonedb.embedding_cache_expiry IS 'Entries by expiry, to purge 
 
 
 --
+-- Name: erasures_open; Type: INDEX; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE INDEX erasures_open ON clonedb.erasures USING btree (id) WHERE (closed_at IS NULL);
+
+
+--
+-- Name: INDEX erasures_open; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON INDEX clonedb.erasures_open IS 'Receipts that are still open.';
+
+
+--
 -- Name: face_models_deleted; Type: INDEX; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -5582,6 +6443,20 @@ CREATE INDEX object_deletions_due ON clonedb.object_deletions USING btree (due_a
 --
 
 COMMENT ON INDEX clonedb.object_deletions_due IS 'What is to be deleted next.';
+
+
+--
+-- Name: object_deletions_erasure; Type: INDEX; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE INDEX object_deletions_erasure ON clonedb.object_deletions USING btree (erasure_id) WHERE (erasure_id IS NOT NULL);
+
+
+--
+-- Name: INDEX object_deletions_erasure; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON INDEX clonedb.object_deletions_erasure IS 'Whether a receipt still waits for objects.';
 
 
 --
@@ -6648,12 +7523,30 @@ GRANT ALL ON FUNCTION clonedb.cache_notice(p_user_id uuid, p_caches text[]) TO c
 
 
 --
+-- Name: FUNCTION close_erasures(p_limit integer, OUT closed integer, OUT still_open integer); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+REVOKE ALL ON FUNCTION clonedb.close_erasures(p_limit integer, OUT closed integer, OUT still_open integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION clonedb.close_erasures(p_limit integer, OUT closed integer, OUT still_open integer) TO clonedb_worker;
+GRANT ALL ON FUNCTION clonedb.close_erasures(p_limit integer, OUT closed integer, OUT still_open integer) TO clonedb_dba;
+
+
+--
 -- Name: FUNCTION count_denials(p_endpoint text, p_count integer); Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
 REVOKE ALL ON FUNCTION clonedb.count_denials(p_endpoint text, p_count integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION clonedb.count_denials(p_endpoint text, p_count integer) TO clonedb_app;
 GRANT ALL ON FUNCTION clonedb.count_denials(p_endpoint text, p_count integer) TO clonedb_worker;
+
+
+--
+-- Name: FUNCTION count_person_rows(p_user_id uuid); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+REVOKE ALL ON FUNCTION clonedb.count_person_rows(p_user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION clonedb.count_person_rows(p_user_id uuid) TO clonedb_worker;
+GRANT ALL ON FUNCTION clonedb.count_person_rows(p_user_id uuid) TO clonedb_dba;
 
 
 --
@@ -6733,12 +7626,40 @@ GRANT ALL ON FUNCTION clonedb.embedding_to_real(p_embedding bytea) TO clonedb_db
 
 
 --
+-- Name: FUNCTION erase_user(p_user_id uuid, p_deleted_before timestamp with time zone, OUT outcome text, OUT id uuid, OUT row_counts jsonb, OUT digest bytea, OUT erased_at timestamp with time zone, OUT reapplied_at timestamp with time zone, OUT closed_at timestamp with time zone); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+REVOKE ALL ON FUNCTION clonedb.erase_user(p_user_id uuid, p_deleted_before timestamp with time zone, OUT outcome text, OUT id uuid, OUT row_counts jsonb, OUT digest bytea, OUT erased_at timestamp with time zone, OUT reapplied_at timestamp with time zone, OUT closed_at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION clonedb.erase_user(p_user_id uuid, p_deleted_before timestamp with time zone, OUT outcome text, OUT id uuid, OUT row_counts jsonb, OUT digest bytea, OUT erased_at timestamp with time zone, OUT reapplied_at timestamp with time zone, OUT closed_at timestamp with time zone) TO clonedb_app;
+GRANT ALL ON FUNCTION clonedb.erase_user(p_user_id uuid, p_deleted_before timestamp with time zone, OUT outcome text, OUT id uuid, OUT row_counts jsonb, OUT digest bytea, OUT erased_at timestamp with time zone, OUT reapplied_at timestamp with time zone, OUT closed_at timestamp with time zone) TO clonedb_worker;
+GRANT ALL ON FUNCTION clonedb.erase_user(p_user_id uuid, p_deleted_before timestamp with time zone, OUT outcome text, OUT id uuid, OUT row_counts jsonb, OUT digest bytea, OUT erased_at timestamp with time zone, OUT reapplied_at timestamp with time zone, OUT closed_at timestamp with time zone) TO clonedb_dba;
+
+
+--
+-- Name: FUNCTION fetch_person_rows(p_bytes integer); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+REVOKE ALL ON FUNCTION clonedb.fetch_person_rows(p_bytes integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION clonedb.fetch_person_rows(p_bytes integer) TO clonedb_worker;
+GRANT ALL ON FUNCTION clonedb.fetch_person_rows(p_bytes integer) TO clonedb_dba;
+
+
+--
 -- Name: FUNCTION find_login(p_email text); Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
 REVOKE ALL ON FUNCTION clonedb.find_login(p_email text) FROM PUBLIC;
 GRANT ALL ON FUNCTION clonedb.find_login(p_email text) TO clonedb_app;
 GRANT ALL ON FUNCTION clonedb.find_login(p_email text) TO clonedb_worker;
+
+
+--
+-- Name: FUNCTION import_erasures(p_entries jsonb); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+REVOKE ALL ON FUNCTION clonedb.import_erasures(p_entries jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION clonedb.import_erasures(p_entries jsonb) TO clonedb_worker;
+GRANT ALL ON FUNCTION clonedb.import_erasures(p_entries jsonb) TO clonedb_dba;
 
 
 --
@@ -6751,6 +7672,13 @@ GRANT ALL ON FUNCTION clonedb.is_uuid_v7(p_id uuid) TO clonedb_worker;
 GRANT ALL ON FUNCTION clonedb.is_uuid_v7(p_id uuid) TO clonedb_readonly;
 GRANT ALL ON FUNCTION clonedb.is_uuid_v7(p_id uuid) TO clonedb_backup;
 GRANT ALL ON FUNCTION clonedb.is_uuid_v7(p_id uuid) TO clonedb_dba;
+
+
+--
+-- Name: FUNCTION leave_unsampled(p_table regclass); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+REVOKE ALL ON FUNCTION clonedb.leave_unsampled(p_table regclass) FROM PUBLIC;
 
 
 --
@@ -6790,6 +7718,22 @@ REVOKE ALL ON FUNCTION clonedb.months_ahead(p_parent regclass) FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION open_person_rows(p_user_id uuid, p_table text); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+REVOKE ALL ON FUNCTION clonedb.open_person_rows(p_user_id uuid, p_table text) FROM PUBLIC;
+GRANT ALL ON FUNCTION clonedb.open_person_rows(p_user_id uuid, p_table text) TO clonedb_worker;
+GRANT ALL ON FUNCTION clonedb.open_person_rows(p_user_id uuid, p_table text) TO clonedb_dba;
+
+
+--
+-- Name: FUNCTION open_transactions(); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+REVOKE ALL ON FUNCTION clonedb.open_transactions() FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION partition_floors(p_parent regclass); Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -6797,99 +7741,12 @@ REVOKE ALL ON FUNCTION clonedb.partition_floors(p_parent regclass) FROM PUBLIC;
 
 
 --
--- Name: FUNCTION protect_user_table(p_table regclass, p_shared_rows text); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+-- Name: FUNCTION person_digest(p_user_id uuid); Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
-REVOKE ALL ON FUNCTION clonedb.protect_user_table(p_table regclass, p_shared_rows text) FROM PUBLIC;
-
-
---
--- Name: FUNCTION rate_limit_subject(p_address inet); Type: ACL; Schema: clonedb; Owner: clonedb_owner
---
-
-REVOKE ALL ON FUNCTION clonedb.rate_limit_subject(p_address inet) FROM PUBLIC;
-GRANT ALL ON FUNCTION clonedb.rate_limit_subject(p_address inet) TO clonedb_worker;
-GRANT ALL ON FUNCTION clonedb.rate_limit_subject(p_address inet) TO clonedb_dba;
-
-
---
--- Name: FUNCTION refund_tokens(p_receipt uuid); Type: ACL; Schema: clonedb; Owner: clonedb_owner
---
-
-REVOKE ALL ON FUNCTION clonedb.refund_tokens(p_receipt uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION clonedb.refund_tokens(p_receipt uuid) TO clonedb_app;
-GRANT ALL ON FUNCTION clonedb.refund_tokens(p_receipt uuid) TO clonedb_worker;
-
-
---
--- Name: FUNCTION reserve_conversation(p_id uuid, p_seconds numeric); Type: ACL; Schema: clonedb; Owner: clonedb_owner
---
-
-REVOKE ALL ON FUNCTION clonedb.reserve_conversation(p_id uuid, p_seconds numeric) FROM PUBLIC;
-GRANT ALL ON FUNCTION clonedb.reserve_conversation(p_id uuid, p_seconds numeric) TO clonedb_app;
-GRANT ALL ON FUNCTION clonedb.reserve_conversation(p_id uuid, p_seconds numeric) TO clonedb_worker;
-
-
---
--- Name: FUNCTION seal_audit_logs(p_limit integer); Type: ACL; Schema: clonedb; Owner: clonedb_owner
---
-
-REVOKE ALL ON FUNCTION clonedb.seal_audit_logs(p_limit integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION clonedb.seal_audit_logs(p_limit integer) TO clonedb_worker;
-
-
---
--- Name: FUNCTION search_documents(p_query text, p_languages text[], p_limit bigint); Type: ACL; Schema: clonedb; Owner: clonedb_owner
---
-
-REVOKE ALL ON FUNCTION clonedb.search_documents(p_query text, p_languages text[], p_limit bigint) FROM PUBLIC;
-GRANT ALL ON FUNCTION clonedb.search_documents(p_query text, p_languages text[], p_limit bigint) TO clonedb_app;
-GRANT ALL ON FUNCTION clonedb.search_documents(p_query text, p_languages text[], p_limit bigint) TO clonedb_worker;
-
-
---
--- Name: FUNCTION uuid_v7_floor(p_time timestamp with time zone); Type: ACL; Schema: clonedb; Owner: clonedb_owner
---
-
-REVOKE ALL ON FUNCTION clonedb.uuid_v7_floor(p_time timestamp with time zone) FROM PUBLIC;
-GRANT ALL ON FUNCTION clonedb.uuid_v7_floor(p_time timestamp with time zone) TO clonedb_app;
-GRANT ALL ON FUNCTION clonedb.uuid_v7_floor(p_time timestamp with time zone) TO clonedb_worker;
-GRANT ALL ON FUNCTION clonedb.uuid_v7_floor(p_time timestamp with time zone) TO clonedb_readonly;
-GRANT ALL ON FUNCTION clonedb.uuid_v7_floor(p_time timestamp with time zone) TO clonedb_backup;
-GRANT ALL ON FUNCTION clonedb.uuid_v7_floor(p_time timestamp with time zone) TO clonedb_dba;
-
-
---
--- Name: FUNCTION session_window_end(p_started_at timestamp with time zone); Type: ACL; Schema: clonedb; Owner: clonedb_owner
---
-
-REVOKE ALL ON FUNCTION clonedb.session_window_end(p_started_at timestamp with time zone) FROM PUBLIC;
-GRANT ALL ON FUNCTION clonedb.session_window_end(p_started_at timestamp with time zone) TO clonedb_app;
-GRANT ALL ON FUNCTION clonedb.session_window_end(p_started_at timestamp with time zone) TO clonedb_worker;
-GRANT ALL ON FUNCTION clonedb.session_window_end(p_started_at timestamp with time zone) TO clonedb_readonly;
-GRANT ALL ON FUNCTION clonedb.session_window_end(p_started_at timestamp with time zone) TO clonedb_backup;
-GRANT ALL ON FUNCTION clonedb.session_window_end(p_started_at timestamp with time zone) TO clonedb_dba;
-
-
---
--- Name: FUNCTION session_window_start(p_started_at timestamp with time zone); Type: ACL; Schema: clonedb; Owner: clonedb_owner
---
-
-REVOKE ALL ON FUNCTION clonedb.session_window_start(p_started_at timestamp with time zone) FROM PUBLIC;
-GRANT ALL ON FUNCTION clonedb.session_window_start(p_started_at timestamp with time zone) TO clonedb_app;
-GRANT ALL ON FUNCTION clonedb.session_window_start(p_started_at timestamp with time zone) TO clonedb_worker;
-GRANT ALL ON FUNCTION clonedb.session_window_start(p_started_at timestamp with time zone) TO clonedb_readonly;
-GRANT ALL ON FUNCTION clonedb.session_window_start(p_started_at timestamp with time zone) TO clonedb_backup;
-GRANT ALL ON FUNCTION clonedb.session_window_start(p_started_at timestamp with time zone) TO clonedb_dba;
-
-
---
--- Name: FUNCTION settle_conversation(p_id uuid, p_seconds numeric, p_turns integer); Type: ACL; Schema: clonedb; Owner: clonedb_owner
---
-
-REVOKE ALL ON FUNCTION clonedb.settle_conversation(p_id uuid, p_seconds numeric, p_turns integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION clonedb.settle_conversation(p_id uuid, p_seconds numeric, p_turns integer) TO clonedb_app;
-GRANT ALL ON FUNCTION clonedb.settle_conversation(p_id uuid, p_seconds numeric, p_turns integer) TO clonedb_worker;
+REVOKE ALL ON FUNCTION clonedb.person_digest(p_user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION clonedb.person_digest(p_user_id uuid) TO clonedb_worker;
+GRANT ALL ON FUNCTION clonedb.person_digest(p_user_id uuid) TO clonedb_dba;
 
 
 --
@@ -7008,6 +7865,125 @@ GRANT SELECT(updated_at) ON TABLE clonedb.users TO clonedb_readonly;
 
 GRANT UPDATE(deleted_at) ON TABLE clonedb.users TO clonedb_app;
 GRANT SELECT(deleted_at) ON TABLE clonedb.users TO clonedb_readonly;
+
+
+--
+-- Name: FUNCTION person_tables(); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+REVOKE ALL ON FUNCTION clonedb.person_tables() FROM PUBLIC;
+GRANT ALL ON FUNCTION clonedb.person_tables() TO clonedb_worker;
+GRANT ALL ON FUNCTION clonedb.person_tables() TO clonedb_dba;
+
+
+--
+-- Name: FUNCTION protect_user_table(p_table regclass, p_shared_rows text); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+REVOKE ALL ON FUNCTION clonedb.protect_user_table(p_table regclass, p_shared_rows text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION rate_limit_subject(p_address inet); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+REVOKE ALL ON FUNCTION clonedb.rate_limit_subject(p_address inet) FROM PUBLIC;
+GRANT ALL ON FUNCTION clonedb.rate_limit_subject(p_address inet) TO clonedb_worker;
+GRANT ALL ON FUNCTION clonedb.rate_limit_subject(p_address inet) TO clonedb_dba;
+
+
+--
+-- Name: FUNCTION receipt_digest(p_id uuid, p_user_digest bytea, p_erased_at timestamp with time zone, p_row_counts jsonb); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+REVOKE ALL ON FUNCTION clonedb.receipt_digest(p_id uuid, p_user_digest bytea, p_erased_at timestamp with time zone, p_row_counts jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION refund_tokens(p_receipt uuid); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+REVOKE ALL ON FUNCTION clonedb.refund_tokens(p_receipt uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION clonedb.refund_tokens(p_receipt uuid) TO clonedb_app;
+GRANT ALL ON FUNCTION clonedb.refund_tokens(p_receipt uuid) TO clonedb_worker;
+
+
+--
+-- Name: FUNCTION remove_person_rows(p_user_id uuid, p_erasure_id uuid); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+REVOKE ALL ON FUNCTION clonedb.remove_person_rows(p_user_id uuid, p_erasure_id uuid) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION reserve_conversation(p_id uuid, p_seconds numeric); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+REVOKE ALL ON FUNCTION clonedb.reserve_conversation(p_id uuid, p_seconds numeric) FROM PUBLIC;
+GRANT ALL ON FUNCTION clonedb.reserve_conversation(p_id uuid, p_seconds numeric) TO clonedb_app;
+GRANT ALL ON FUNCTION clonedb.reserve_conversation(p_id uuid, p_seconds numeric) TO clonedb_worker;
+
+
+--
+-- Name: FUNCTION seal_audit_logs(p_limit integer); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+REVOKE ALL ON FUNCTION clonedb.seal_audit_logs(p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION clonedb.seal_audit_logs(p_limit integer) TO clonedb_worker;
+
+
+--
+-- Name: FUNCTION search_documents(p_query text, p_languages text[], p_limit bigint); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+REVOKE ALL ON FUNCTION clonedb.search_documents(p_query text, p_languages text[], p_limit bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION clonedb.search_documents(p_query text, p_languages text[], p_limit bigint) TO clonedb_app;
+GRANT ALL ON FUNCTION clonedb.search_documents(p_query text, p_languages text[], p_limit bigint) TO clonedb_worker;
+
+
+--
+-- Name: FUNCTION uuid_v7_floor(p_time timestamp with time zone); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+REVOKE ALL ON FUNCTION clonedb.uuid_v7_floor(p_time timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION clonedb.uuid_v7_floor(p_time timestamp with time zone) TO clonedb_app;
+GRANT ALL ON FUNCTION clonedb.uuid_v7_floor(p_time timestamp with time zone) TO clonedb_worker;
+GRANT ALL ON FUNCTION clonedb.uuid_v7_floor(p_time timestamp with time zone) TO clonedb_readonly;
+GRANT ALL ON FUNCTION clonedb.uuid_v7_floor(p_time timestamp with time zone) TO clonedb_backup;
+GRANT ALL ON FUNCTION clonedb.uuid_v7_floor(p_time timestamp with time zone) TO clonedb_dba;
+
+
+--
+-- Name: FUNCTION session_window_end(p_started_at timestamp with time zone); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+REVOKE ALL ON FUNCTION clonedb.session_window_end(p_started_at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION clonedb.session_window_end(p_started_at timestamp with time zone) TO clonedb_app;
+GRANT ALL ON FUNCTION clonedb.session_window_end(p_started_at timestamp with time zone) TO clonedb_worker;
+GRANT ALL ON FUNCTION clonedb.session_window_end(p_started_at timestamp with time zone) TO clonedb_readonly;
+GRANT ALL ON FUNCTION clonedb.session_window_end(p_started_at timestamp with time zone) TO clonedb_backup;
+GRANT ALL ON FUNCTION clonedb.session_window_end(p_started_at timestamp with time zone) TO clonedb_dba;
+
+
+--
+-- Name: FUNCTION session_window_start(p_started_at timestamp with time zone); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+REVOKE ALL ON FUNCTION clonedb.session_window_start(p_started_at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION clonedb.session_window_start(p_started_at timestamp with time zone) TO clonedb_app;
+GRANT ALL ON FUNCTION clonedb.session_window_start(p_started_at timestamp with time zone) TO clonedb_worker;
+GRANT ALL ON FUNCTION clonedb.session_window_start(p_started_at timestamp with time zone) TO clonedb_readonly;
+GRANT ALL ON FUNCTION clonedb.session_window_start(p_started_at timestamp with time zone) TO clonedb_backup;
+GRANT ALL ON FUNCTION clonedb.session_window_start(p_started_at timestamp with time zone) TO clonedb_dba;
+
+
+--
+-- Name: FUNCTION settle_conversation(p_id uuid, p_seconds numeric, p_turns integer); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+REVOKE ALL ON FUNCTION clonedb.settle_conversation(p_id uuid, p_seconds numeric, p_turns integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION clonedb.settle_conversation(p_id uuid, p_seconds numeric, p_turns integer) TO clonedb_app;
+GRANT ALL ON FUNCTION clonedb.settle_conversation(p_id uuid, p_seconds numeric, p_turns integer) TO clonedb_worker;
 
 
 --
@@ -7527,6 +8503,15 @@ GRANT SELECT(created_at) ON TABLE clonedb.embedding_cache TO clonedb_readonly;
 --
 
 GRANT SELECT(updated_at) ON TABLE clonedb.embedding_cache TO clonedb_readonly;
+
+
+--
+-- Name: TABLE erasures; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT ON TABLE clonedb.erasures TO clonedb_worker;
+GRANT SELECT ON TABLE clonedb.erasures TO clonedb_dba;
+GRANT SELECT ON TABLE clonedb.erasures TO clonedb_backup;
 
 
 --

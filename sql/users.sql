@@ -458,126 +458,17 @@ ORDER BY u.created_at ASC, u.id ASC  -- order: oldest
 LIMIT :limit::bigint;
 
 -- name: hard_delete(user_id, id)$
--- Removes a user, living or deleted, and every row that hangs on them.
--- Sessions go in the same statement, since their references to models would refuse the cascade.
--- Entries of the audit log stay, naming nobody any more, and lose their details. Buckets hold
--- nothing but a number of tokens, and go when they have been idle.
+-- Erases a user, living or deleted, with every row that is theirs, and returns their receipt's id.
+-- Entries of the audit log stay, naming nobody any more, and lose their details.
 -- What lies in the object store is deleted afterwards: the keys, which name nobody, wait in the outbox.
-WITH removed AS (
-    DELETE FROM clonedb.users AS u
-    WHERE u.id = :id::uuid
-        AND u.id = :user_id::uuid  -- filter: user
-    RETURNING
-        u.id,
-        u.subject_ref
-),
-audited AS (
-    INSERT INTO clonedb.audit_logs (
-        actor_ref,
-        subject_ref,
-        action,
-        resource,
-        result
-    )
-    SELECT
-        clonedb.acting_ref(removed.subject_ref),
-        removed.subject_ref,
-        'user.erase',
-        'users',
-        'success'
-    FROM removed
-),
-locked_conversation_sessions AS (
-    SELECT owned.id
-    FROM removed
-    INNER JOIN clonedb.conversation_sessions AS owned ON owned.user_id = removed.id
-    ORDER BY owned.id
-    FOR UPDATE OF owned
-),
-removed_conversation_sessions AS (
-    DELETE FROM clonedb.conversation_sessions AS owned
-    USING locked_conversation_sessions
-    WHERE owned.user_id = :id::uuid
-        AND owned.id = locked_conversation_sessions.id
-    RETURNING owned.id
-),
-dropped_embedding_cache AS (
-    DELETE FROM clonedb.embedding_cache AS cached
-    USING removed
-    WHERE cached.user_id = removed.id
-    RETURNING cached.user_id
-),
-dropped_vector_search_cache AS (
-    DELETE FROM clonedb.vector_search_cache AS cached
-    USING removed
-    WHERE cached.user_id = removed.id
-    RETURNING cached.user_id
-),
-dropped_llm_response_cache AS (
-    DELETE FROM clonedb.llm_response_cache AS cached
-    USING removed
-    WHERE cached.user_id = removed.id
-    RETURNING cached.user_id
-),
-dropped_audio_chunk_cache AS (
-    DELETE FROM clonedb.audio_chunk_cache AS cached
-    USING removed
-    WHERE cached.user_id = removed.id
-    RETURNING cached.user_id
-),
-dropped_cache_fill_leases AS (
-    DELETE FROM clonedb.cache_fill_leases AS lease
-    USING removed
-    WHERE lease.user_id = removed.id
-    RETURNING lease.user_id
-),
-dropped_cache_changes AS (
-    DELETE FROM clonedb.cache_changes AS ch
-    USING removed
-    WHERE ch.user_id = removed.id
-    RETURNING ch.user_id
-),
-erased_audit_details AS (
-    DELETE FROM clonedb.audit_subjects AS details
-    USING removed
-    WHERE details.user_id = removed.id
-    RETURNING details.id
-),
-removed_stored_objects AS (
-    DELETE FROM clonedb.stored_objects AS owned
-    USING removed
-    WHERE owned.user_id = removed.id
-    RETURNING owned.object_key
-),
-removed_object_uploads AS (
-    DELETE FROM clonedb.object_uploads AS owned
-    USING removed
-    WHERE owned.user_id = removed.id
-    RETURNING
-        owned.object_key,
-        owned.expires_at
-),
-left_in_the_store AS (
-    INSERT INTO clonedb.object_deletions (object_key, due_at)
-    SELECT
-        removed_stored_objects.object_key,
-        statement_timestamp()
-    FROM removed_stored_objects
-    UNION ALL
-    -- Whoever uploads may still be at it: later what it has written is whole, and found.
-    SELECT
-        removed_object_uploads.object_key,
-        removed_object_uploads.expires_at
-    FROM removed_object_uploads
-)
-SELECT removed.id
-FROM removed
-CROSS JOIN LATERAL pg_notify(
-    'clonedb_caches',
-    clonedb.cache_notice(
-        removed.id, ARRAY['embedding', 'vector_search', 'llm_response', 'audio_chunk']
-    )
-);
+-- access: write
+SELECT erased.id
+FROM (
+    SELECT :id::uuid AS id
+    WHERE :id::uuid = :user_id::uuid  -- filter: user
+) AS wanted
+CROSS JOIN LATERAL clonedb.erase_user(wanted.id) AS erased
+WHERE erased.outcome = 'erased';
 
 -- name: merge_settings(user_id, id, settings, removed)^
 -- Sets and removes top-level keys of a living user's settings, leaving the others.

@@ -51,6 +51,7 @@ TABLES: Final[dict[str, Rights]] = {
     "session_transitions": LISTED | {"dba": "SIUD"},
     "audit_logs": {"app": "Si", "worker": "Si", "readonly": "S", "backup": "S", "dba": "S"},
     "audit_subjects": {"app": "SID", "worker": "SID", "backup": "S", "dba": "SD"},
+    "erasures": {"worker": "S", "backup": "S", "dba": "S"},
     "audit_seals": {"worker": "S", "readonly": "S", "backup": "S", "dba": "S"},
     "public._yoyo_migration": LISTED | {"dba": "S"},
     "public._yoyo_log": {"backup": "S"},
@@ -63,7 +64,7 @@ OF_A_MONTH: Final[Rights] = {"backup": "S"}
 
 # No policy asks here who reads: the rows belong to nobody, or no user's login reaches them.
 WITHOUT_POLICIES: Final = {
-    *("audit_seals", "cache_budgets", "cache_use", "daily_quotas", "object_deletions"),
+    *("audit_seals", "cache_budgets", "cache_use", "daily_quotas", "erasures", "object_deletions"),
     *("rate_limit_rules", "session_transitions"),
     *(name for name in TABLES if name.startswith("public.")),
 }
@@ -90,7 +91,7 @@ FUNCTIONS: Final[dict[str, tuple[str, ...]]] = {
         (
             *("cache_initials", "cache_notice", "current_user_id", "document_language"),
             *("document_languages", "embedding_to_real", "living_subject_ref", "living_user_id"),
-            "trim_caches",
+            *("erase_user", "trim_caches"),
         ),
         (*_BOTH, "dba"),
     ),
@@ -98,12 +99,17 @@ FUNCTIONS: Final[dict[str, tuple[str, ...]]] = {
     **dict.fromkeys(
         (
             *("create_audit_partitions", "create_turn_partitions", "rate_limit_subject"),
-            "tokens_at",
+            *("close_erasures", "count_person_rows", "fetch_person_rows", "import_erasures"),
+            *("open_person_rows", "person_digest", "person_tables", "tokens_at"),
         ),
         ("worker", "dba"),
     ),
     **dict.fromkeys(
-        ("create_month_partitions", "months_ahead", "partition_floors", "protect_user_table"), ()
+        (
+            *("create_month_partitions", "months_ahead", "partition_floors", "protect_user_table"),
+            *("leave_unsampled", "open_transactions", "receipt_digest", "remove_person_rows"),
+        ),
+        (),
     ),
     "document_search": (*_BOTH, "backup", "dba"),
     "log_rate_limits": ("dba",),

@@ -12,6 +12,8 @@ from clonedb.commands.audit import audit
 from clonedb.commands.check import check
 from clonedb.commands.conversations import demo, load
 from clonedb.commands.doctor import doctor
+from clonedb.commands.erase_user import erase_user
+from clonedb.commands.export_user import export_user
 from clonedb.commands.health import health
 from clonedb.commands.maintain import maintain
 from clonedb.commands.migrate import migrations
@@ -29,6 +31,8 @@ app = typer.Typer(
 app.command()(check)
 app.command()(demo)
 app.command()(doctor)
+app.command()(erase_user)
+app.command()(export_user)
 app.command()(health)
 app.command()(load)
 app.command()(maintain)

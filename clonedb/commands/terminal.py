@@ -22,6 +22,15 @@ Dsn = Annotated[
         "or a password file where other people can list processes.",
     ),
 ]
+ObjectStoreAt = Annotated[
+    str | None,
+    typer.Option(
+        "--object-store",
+        envvar="CLONEDB_OBJECT_STORE",
+        show_default=False,
+        help="The object store: a folder, gs:// or s3://.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

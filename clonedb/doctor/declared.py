@@ -30,7 +30,8 @@ UNLOGGED_TABLES: Final = (
     "vector_search_cache",
 )
 
-# Erased with a user though no foreign key cascades to them: `users.hard_delete` names them.
+# Erased with a user though no foreign key cascades to them: by clonedb.erase_user(), which finds
+# them by their user_id, and not by a bare DELETE of the user.
 ERASED_BY_NAME: Final = (
     "audio_chunk_cache",
     "audit_subjects",
@@ -39,13 +40,15 @@ ERASED_BY_NAME: Final = (
     "embedding_cache",
     "llm_response_cache",
     "object_uploads",
+    "rate_limit_buckets",
+    "rate_limit_receipts",
     "stored_objects",
     "vector_search_cache",
 )
 
-# They outlive their user. The log holds references to a person that name nobody once the user is
-# gone; buckets and receipts hold an id and numbers, until `clonedb maintain` finds them old.
-KEPT_AFTER_ERASURE: Final = ("audit_logs", "rate_limit_buckets", "rate_limit_receipts")
+# They outlive their user: the log holds references to a person that name nobody once the user is
+# gone.
+KEPT_AFTER_ERASURE: Final = ("audit_logs",)
 
 # Rows are added and never changed by any login; of the second kind they may also be erased.
 APPEND_ONLY_TABLES: Final = ("audit_logs", "audit_seals")
@@ -54,33 +57,6 @@ ERASABLE_TABLES: Final = ("audit_subjects",)
 # Their keys do not begin with the user: the users themselves, and the log, which knows no user.
 KEYED_WITHOUT_USER: Final = ("audit_logs", "users")
 
-# What clonedb_readonly may not see though it is no text: by it the audit log, which readonly may
-# read, would have names.
+# What clonedb_readonly may not see though it is but an identifier: by it the audit log, which
+# readonly may read, would have names.
 HIDDEN_COLUMNS: Final = ("users.subject_ref",)
-
-# Free text, JSON or bytes that clonedb_readonly may see, because nobody said or is it. Once columns
-# are classified by what they hold, the classification takes the place of this list.
-READABLE_COLUMNS: Final = (
-    "audit_logs.action",
-    "audit_logs.resource",
-    "audit_logs.result",
-    "cache_changes.caches",
-    "cache_fill_leases.cache",
-    "conversation_sessions.llm_provider",
-    "conversation_sessions.state",
-    "conversation_sessions.tts_provider",
-    "face_models.resolution",
-    "knowledge_documents.claimed_by",
-    "knowledge_documents.content_type",
-    "knowledge_documents.language",
-    "knowledge_documents.status",
-    "rate_limit_buckets.endpoint",
-    "rate_limit_buckets.scope",
-    "rate_limits.endpoint",
-    "stored_objects.kind",
-    "users.preferred_llm_provider",
-    "users.preferred_tts_provider",
-    "users.subscription_tier",
-    "voice_models.provider",
-    "voice_models.status",
-)

@@ -19,6 +19,7 @@ from clonedb.generation.check import refusals
 from clonedb.generation.doctor import checks
 from clonedb.generation.grants import grants
 from clonedb.generation.ledger import ledger
+from clonedb.generation.privacy import privacy
 from clonedb.generation.protocols import protocols
 from clonedb.generation.schema import schema
 
@@ -30,6 +31,7 @@ GENERATED: Final[dict[str, Callable[[], str]]] = {
     "docs/check.md": refusals,
     "docs/doctor.md": checks,
     "docs/grants.md": grants,
+    "docs/privacy.md": privacy,
     "docs/schema.sql": schema,
 }
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 from clonedb import queries
 from clonedb.errors import InvalidInput
-from clonedb.objects.backend import Backend
+from clonedb.objects.backend import Backend, Missing
+from clonedb.objects.description import StoredObject
 from clonedb.objects.outbox import OutboxStatistics, WorkedOff, work_off
+from clonedb.objects.reader import ObjectReader, damaged, verified
 from clonedb.objects.stored import StoredObjects
 from clonedb.repositories.rate_limits import check_batch
 from clonedb.repositories.writing import found
@@ -51,6 +55,19 @@ class ObjectStore:
         The latter are written by the worker login alone.
         """
         return StoredObjects(scope, self._backend)
+
+    @asynccontextmanager
+    async def open_stored(self, stored: StoredObject) -> AsyncIterator[ObjectReader]:
+        """The bytes of an object whose row the caller has; see `StoredObjects.open`.
+
+        Raises ObjectDamaged where it is missing, as it is when it was replaced since.
+        """
+        try:
+            pieces = await self._backend.read(stored.object_key)
+        except Missing:
+            raise damaged(stored, "is missing") from None
+        async with aclosing(pieces), aclosing(verified(stored, pieces)) as checked:
+            yield ObjectReader(stored, checked)
 
     async def work_off(
         self, database: DatabaseScope, *, limit: int = DEFAULT_BATCH, now: datetime | None = None

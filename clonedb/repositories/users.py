@@ -279,10 +279,10 @@ class UserRepository:
         return stamp is not None
 
     async def hard_delete(self, id: UUID | str) -> bool:
-        """Remove the user and every row that hangs on them, under the worker login.
+        """Erase the user: every row that is theirs, in every table and cache. False for nobody.
 
-        What they have in the object store is deleted by its `work_off`. StillReferenced where
-        an object of theirs was stored at that moment: call again.
+        What they have in the object store is deleted by its `work_off`. They are in the ledger of
+        erased people then, with a receipt that upkeep closes: see `clonedb.privacy.erase_user`.
         """
         removed = await self._scope.value(queries.users.hard_delete, id=check_id(id))
         return removed is not None

@@ -1,5 +1,5 @@
--- name: find(hidden, readable)
--- Tables of people of which readonly has columns that can hold content and are not declared.
+-- name: find(hidden, intimate)
+-- Tables of people of which readonly has columns that are classified as intimate, or not at all.
 WITH granted AS (
     SELECT
         c.oid,
@@ -7,14 +7,15 @@ WITH granted AS (
         t.attnum,
         (
             concat(c.relname, '.', t.attname) = ANY(:hidden::text[])
-            OR y.typcategory NOT IN ('B', 'D', 'E', 'N', 'T')
-            AND y.typname NOT IN ('pg_lsn', 'pg_snapshot', 'uuid', 'xid8')
-            AND concat(c.relname, '.', t.attname) <> ALL(:readable::text[])
+            OR coalesce(
+                substring(col_description(c.oid, t.attnum) FROM '\[personal: ([a-z]+)\]$')
+                = ANY(:intimate::text[]),
+                true
+            )
         ) AS is_content
     FROM pg_catalog.pg_class AS c
     INNER JOIN pg_catalog.pg_attribute AS t
         ON t.attrelid = c.oid AND t.attnum > 0 AND NOT t.attisdropped
-    INNER JOIN pg_catalog.pg_type AS y ON y.oid = t.atttypid
     WHERE c.relnamespace = 'clonedb'::regnamespace
         AND c.relkind IN ('r', 'p')
         AND NOT c.relispartition

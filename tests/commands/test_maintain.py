@@ -50,6 +50,7 @@ async def test_it_removes_what_nobody_can_read_and_nothing_else(
         "rate_limit_buckets": 2,
         "rate_limit_receipts": 0,
         "rate_limit_windows": 1,
+        "erasure_receipts": 0,
         "audit_entries": 2,  # two people have signed up
     }
     for kind in KINDS:

@@ -19,9 +19,10 @@ CREATE TABLE clonedb.diary (
     REFERENCES clonedb.users (id) ON DELETE CASCADE
 );
 COMMENT ON TABLE clonedb.diary IS 'What a person writes down.';
-COMMENT ON COLUMN clonedb.diary.user_id IS 'The person.';
-COMMENT ON COLUMN clonedb.diary.id IS 'UUIDv7.';
-COMMENT ON COLUMN clonedb.diary.words IS 'What they write.';
+COMMENT ON COLUMN clonedb.diary.user_id IS 'The person. [personal: identifier]';
+COMMENT ON COLUMN clonedb.diary.id IS 'UUIDv7. [personal: identifier]';
+COMMENT ON COLUMN clonedb.diary.words IS 'What they write. [personal: content]';
+ALTER TABLE clonedb.diary ALTER COLUMN words SET STATISTICS 0;
 SELECT clonedb.protect_user_table('clonedb.diary');
 GRANT SELECT, INSERT ON clonedb.diary TO clonedb_app, clonedb_worker;
 GRANT SELECT (user_id, id) ON clonedb.diary TO clonedb_readonly;
@@ -33,8 +34,8 @@ NOTICES: Final = """
 SET LOCAL ROLE clonedb_owner;
 CREATE TABLE clonedb.notices (id uuid NOT NULL, words text, PRIMARY KEY (id));
 COMMENT ON TABLE clonedb.notices IS 'What everybody is told.';
-COMMENT ON COLUMN clonedb.notices.id IS 'UUIDv7.';
-COMMENT ON COLUMN clonedb.notices.words IS 'The text.';
+COMMENT ON COLUMN clonedb.notices.id IS 'UUIDv7. [personal: none]';
+COMMENT ON COLUMN clonedb.notices.words IS 'The text. [personal: none]';
 GRANT SELECT ON clonedb.notices TO clonedb_backup;
 RESET ROLE;
 """
@@ -123,7 +124,7 @@ DEFECTS: Final[dict[str, list[Defect]]] = {
             + "ALTER TABLE clonedb.diary ADD COLUMN voice_id uuid,"
             + "ADD CONSTRAINT diary_voice_exists FOREIGN KEY (voice_id) "
             + "REFERENCES clonedb.voice_models (id);"
-            + "COMMENT ON COLUMN clonedb.diary.voice_id IS 'Read aloud by it.';"
+            + "COMMENT ON COLUMN clonedb.diary.voice_id IS 'A voice. [personal: identifier]';"
             + "CREATE INDEX ON clonedb.diary (voice_id, user_id)",
             "clonedb.diary",
             frozenset({"unique_without_user"}),
@@ -143,7 +144,7 @@ DEFECTS: Final[dict[str, list[Defect]]] = {
             "CREATE FOREIGN TABLE clonedb.copies (words text) SERVER there;"
             "ALTER FOREIGN TABLE clonedb.copies OWNER TO clonedb_owner;"
             "COMMENT ON FOREIGN TABLE clonedb.copies IS 'Copies.';"
-            "COMMENT ON COLUMN clonedb.copies.words IS 'Words.'",
+            "COMMENT ON COLUMN clonedb.copies.words IS 'Words. [personal: content]'",
             "clonedb.copies",
         )
     ],
@@ -210,7 +211,8 @@ DEFECTS: Final[dict[str, list[Defect]]] = {
             "SET LOCAL ROLE clonedb_owner;"
             "CREATE MATERIALIZED VIEW clonedb.everybody AS SELECT email FROM clonedb.users;"
             "COMMENT ON MATERIALIZED VIEW clonedb.everybody IS 'Addresses.';"
-            "COMMENT ON COLUMN clonedb.everybody.email IS 'The address.';"
+            "COMMENT ON COLUMN clonedb.everybody.email IS 'The address. [personal: contact]';"
+            "ALTER MATERIALIZED VIEW clonedb.everybody ALTER COLUMN email SET STATISTICS 0;"
             "GRANT SELECT ON clonedb.everybody TO clonedb_readonly; RESET ROLE",
             "clonedb.everybody",
         )
@@ -410,6 +412,14 @@ DEFECTS: Final[dict[str, list[Defect]]] = {
             '"talk@service"',
         ),
     ],
+    "sampled_content": [
+        Defect("ALTER TABLE clonedb.users ALTER COLUMN name SET STATISTICS -1", "clonedb.users"),
+        Defect(
+            "ALTER TABLE clonedb.conversation_turns_{month} ALTER COLUMN llm_response "
+            "SET STATISTICS 100",
+            "clonedb.conversation_turns_{month}",
+        ),
+    ],
     "schema_create": [
         Defect("GRANT CREATE ON SCHEMA clonedb TO clonedb_app", "clonedb"),
         Defect("GRANT CREATE ON SCHEMA public TO PUBLIC", "public"),
@@ -444,8 +454,23 @@ DEFECTS: Final[dict[str, list[Defect]]] = {
         ),
     ],
     "uncommented": [
-        Defect("COMMENT ON COLUMN clonedb.users.name IS NULL", "clonedb.users.name"),
+        Defect(
+            "COMMENT ON COLUMN clonedb.users.name IS NULL",
+            "clonedb.users.name",
+            frozenset({"unclassified"}),
+        ),
         Defect("COMMENT ON TABLE clonedb.users IS NULL", "clonedb.users"),
+    ],
+    "unclassified": [
+        Defect("COMMENT ON COLUMN clonedb.users.name IS 'Their name'", "clonedb.users.name"),
+        Defect(
+            "COMMENT ON COLUMN clonedb.users.name IS 'Their name. [personal: secret]'",
+            "clonedb.users.name",
+        ),
+        Defect(
+            "COMMENT ON COLUMN clonedb.users.name IS 'Their name. [personal: none]'",
+            "clonedb.users.name",
+        ),
     ],
     "undeclared_table": [
         Defect(NOTICES + "GRANT SELECT ON clonedb.notices TO clonedb_app", "clonedb.notices"),
@@ -472,7 +497,8 @@ DEFECTS: Final[dict[str, list[Defect]]] = {
             "SET LOCAL ROLE clonedb_owner; CREATE VIEW clonedb.addresses "
             "AS SELECT email FROM clonedb.users;"
             "COMMENT ON VIEW clonedb.addresses IS 'Addresses.';"
-            "COMMENT ON COLUMN clonedb.addresses.email IS 'The address.'; RESET ROLE",
+            "COMMENT ON COLUMN clonedb.addresses.email IS 'An address. [personal: contact]';"
+            "RESET ROLE",
             "clonedb.addresses",
         )
     ],

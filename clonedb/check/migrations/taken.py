@@ -3,8 +3,9 @@
 From the parse tree: what is read, written, or has its rows locked. From the foreign keys: a row
 that refers to another locks it, and a deletion looks for, or takes along, what refers to it. From
 the text of the functions that are called, and of the policies that the tables have: whatever table
-they name, since no catalogue says what a function in PL/pgSQL does. That errs on the side of more,
-most of all for a function that changes tables, as those that make months do.
+they name, or all of people where they ask which those are, since no catalogue says what a function
+in PL/pgSQL does. That errs on the side of more, most of all for a function that changes tables, as
+those that make months do.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ _WRITE: Final = r"(?P<write>\b(?:INSERT\s+INTO|UPDATE|DELETE\s+FROM|MERGE\s+INTO
 _NAMED: Final = re.compile(rf"{_WRITE}\bclonedb\.(?P<name>\w+)", re.IGNORECASE)
 # A name that format() puts together ends as some literal of the same text does.
 _COMPOSED: Final = re.compile(rf"{_WRITE}\bclonedb\.%(?:\d+\$)?[Is]", re.IGNORECASE)
+# Whatever has rows of people, as the catalogue shows it.
+_OF_PEOPLE: Final = "clonedb.person_tables()"
 _CHANGES_TABLES: Final = re.compile(
     r"\b(?:(?:ALTER|CREATE|DROP|LOCK)\s+(?:UNLOGGED\s+)?(?:TABLE|INDEX)|TRUNCATE)\b", re.IGNORECASE
 )
@@ -131,10 +134,15 @@ class LocksTaken:
         composed = list(_COMPOSED.finditer(text))
         endings = tuple(_LITERAL.findall(text)) if composed else ()
         for name, oid in self._tables.items():
-            if name.endswith(endings):
+            if name.endswith(endings) or (_OF_PEOPLE in text and self._is_of_people(oid)):
                 for each in composed:
                     self._add_named(found, oid, each["write"], reads)
         return found
+
+    def _is_of_people(self, oid: int) -> bool:
+        relation = self._catalogue.relations[oid]
+        columns = {column.name for column in relation.columns.values()}
+        return relation.name == "users" or bool(columns & {"user_id", "subject_ref"})
 
     def _add_named(self, found: dict[int, str], oid: int, write: str | None, reads: str) -> None:
         _add(found, {oid: _WRITES if write else reads})
