@@ -457,7 +457,7 @@ ORDER BY u.created_at DESC, u.id DESC  -- order: newest
 ORDER BY u.created_at ASC, u.id ASC  -- order: oldest
 LIMIT :limit::bigint;
 
--- name: hard_delete(user_id, id)$
+-- name: hard_delete(user_id, id, deleted_before)$
 -- Removes a user, living or deleted, and every row that hangs on them.
 -- Sessions go in the same statement, since their references to models would refuse the cascade.
 -- Entries of the audit log stay, naming nobody any more, and lose their details. Buckets hold
@@ -467,6 +467,7 @@ WITH removed AS (
     DELETE FROM clonedb.users AS u
     WHERE u.id = :id::uuid
         AND u.id = :user_id::uuid  -- filter: user
+        AND u.deleted_at < :deleted_before::timestamptz  -- filter: deleted_before
     RETURNING
         u.id,
         u.subject_ref

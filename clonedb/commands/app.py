@@ -15,8 +15,7 @@ from clonedb.commands.doctor import doctor
 from clonedb.commands.health import health
 from clonedb.commands.maintain import maintain
 from clonedb.commands.migrate import migrations
-from clonedb.commands.rehearse import rehearse
-from clonedb.commands.review import review
+from clonedb.commands.retention import retention
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -36,3 +35,4 @@ app.command()(rehearse)
 app.command()(review)
 app.add_typer(audit, name="audit")
 app.add_typer(migrations, name="migrate")
+app.add_typer(retention, name="retention")

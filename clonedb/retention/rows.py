@@ -1,0 +1,101 @@
+"""Rows that are over, removed by their own hard_delete: on record, with caches and objects."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from clonedb import queries
+from clonedb.repositories.retention import Expired
+from clonedb.scopes import DatabaseScope
+
+# Each row is a transaction of its own; so many are on their way at once.
+BATCH: Final = 100
+
+
+class _Kind(NamedTuple):
+    """How rows of a subject are found and removed; `condition` takes Expired.before."""
+
+    find: Callable[..., Any]
+    row: type[Expired]
+    remove: Callable[..., Any]
+    condition: str
+
+
+def _kind(subject: str) -> _Kind:
+    return {
+        "conversation_sessions": _Kind(
+            queries.retention.find_old_sessions,
+            Expired,
+            queries.conversation_sessions.hard_delete,
+            "started_before",
+        ),
+        "deleted_conversation_sessions": _Kind(
+            queries.retention.find_deleted_sessions,
+            Expired,
+            queries.conversation_sessions.hard_delete,
+            "deleted_before",
+        ),
+        "deleted_face_models": _Kind(
+            queries.retention.find_deleted_face_models,
+            Expired,
+            queries.face_models.hard_delete,
+            "deleted_before",
+        ),
+        "deleted_knowledge_documents": _Kind(
+            queries.retention.find_deleted_documents,
+            Expired,
+            queries.knowledge_documents.hard_delete,
+            "deleted_before",
+        ),
+        "deleted_users": _Kind(
+            queries.retention.find_deleted_users,
+            Expired,
+            queries.users.hard_delete,
+            "deleted_before",
+        ),
+        "deleted_voice_models": _Kind(
+            queries.retention.find_deleted_voice_models,
+            Expired,
+            queries.voice_models.hard_delete,
+            "deleted_before",
+        ),
+        "failed_documents": _Kind(
+            queries.retention.find_failed_documents,
+            Expired,
+            queries.knowledge_documents.hard_delete,
+            "failed_before",
+        ),
+    }[subject]
+
+
+async def delete_expired(
+    worker: DatabaseScope, subject: str, *, now: datetime | None = None, batch: int = BATCH
+) -> AsyncIterator[int]:
+    """Delete what a subject's policy is over for, the oldest first, under the worker login.
+
+    Yields how many after each batch; nothing where the policy is not enabled. Every row is removed
+    under the condition that it is still over, so what was restored meanwhile stays, and of two
+    that run at once one removes it.
+    """
+    kind = _kind(subject)
+    while True:
+        expired = await worker.all(kind.find, kind.row, now=now, limit=batch)
+        outcomes = await asyncio.gather(
+            *(_remove(worker, kind, one) for one in expired), return_exceptions=True
+        )
+        yield sum(outcome is True for outcome in outcomes)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        if len(expired) < batch:
+            return
+
+
+async def _remove(worker: DatabaseScope, kind: _Kind, one: Expired) -> bool:
+    removed = await worker.as_user(one.user_id).value(
+        kind.remove, id=one.id, **{kind.condition: one.before}
+    )
+    return removed is not None
