@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
+import msgspec
 import psycopg
 from psycopg import AsyncConnection, AsyncRawCursor
 from psycopg.rows import TupleRow, tuple_row
 
 from clonedb.lanes.lane import Connection, connection_arguments
+from clonedb.query.modules import query_of
 from clonedb.query.statements import Statement
 from clonedb.settings import make_settings
 from clonedb.sqlstates import translate
+
+S = TypeVar("S", bound=msgspec.Struct)
 
 # While a statement of the owner waits for a table, every later writer of it waits behind: a third
 # of a second, then it steps back and is tried again.
@@ -21,7 +25,7 @@ LOCK_TIMEOUT_MS: Final = 300
 
 
 class OwnerConnection:
-    """One connection that acts as clonedb_owner; a target for the functions of `clonedb.queries`.
+    """One connection that acts as clonedb_owner.
 
     Every statement is a transaction of its own, waits for a lock for `LOCK_TIMEOUT_MS` and then
     raises ConcurrencyConflict.
@@ -34,12 +38,14 @@ class OwnerConnection:
         """A statement without parameters, by itself, such as the database has made it."""
         await self._execute(text, None, None)
 
-    async def fetch_all(self, statement: Statement, values: tuple[Any, ...]) -> list[TupleRow]:
-        """All rows."""
-        return await self._execute(statement.text, values, statement)
+    async def all(self, query: Callable[..., Any], row: type[S], /, **arguments: Any) -> list[S]:
+        """Every row of a named query as `row`."""
+        statement, values = query_of(query).bind(arguments)
+        return [row(*columns) for columns in await self._execute(statement.text, values, statement)]
 
-    async def fetch_value(self, statement: Statement, values: tuple[Any, ...]) -> Any:
+    async def value(self, query: Callable[..., Any], /, **arguments: Any) -> Any:
         """The first column of the first row, or None."""
+        statement, values = query_of(query).bind(arguments)
         rows = await self._execute(statement.text, values, statement)
         return rows[0][0] if rows else None
 

@@ -8,7 +8,6 @@ goes on there.
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import AsyncIterator
 from datetime import datetime
@@ -23,6 +22,8 @@ from clonedb.repositories.retention import ExpiredMonth
 
 # Seconds for which a statement that gets no lock is tried again; the next run goes on.
 PATIENCE: Final = 20.0
+# Seconds in which those who waited behind it go on.
+_PAUSE: Final = 0.2
 
 Did = Literal["marked", "detached", "emptied", "dropped", "held up", "busy"]
 
@@ -51,16 +52,18 @@ async def drop_expired_months(
     when every entry is sealed. Each step is yielded once it is done. Ends at the first month that
     is held up, so that none is gone before an older one. Two at once: one of them is `busy`.
     """
-    if not await queries.partitions.try_lock(owner, subject=subject):
+    if not await owner.value(queries.partitions.try_lock, subject=subject):
         yield MonthStep("busy")
         return
     deadline = time.monotonic() + patience
-    while (month := await _next(owner, subject, now)) is not None:
+    find = queries.partitions.find_expired
+    while months := await owner.all(find, ExpiredMonth, subject=subject, now=now):
+        month = months[0]
         name = f"{month.month:%Y-%m}"
         try:
             if month.state == "attached" and not month.marked:
-                verdict = await queries.partitions.mark_expired(
-                    owner, subject=subject, month=month.month, now=now
+                verdict = await owner.value(
+                    queries.partitions.mark_expired, subject=subject, month=month.month, now=now
                 )
                 if verdict == "not sealed":
                     yield MonthStep("held up", name, _not_sealed(name))
@@ -74,16 +77,10 @@ async def drop_expired_months(
             if time.monotonic() >= deadline:
                 yield MonthStep("held up", name, _no_lock(subject, name, month.state))
                 return
-            # S311: it only keeps two from trying in step.
-            await asyncio.sleep(0.05 + 0.2 * random.random())  # noqa: S311
+            await asyncio.sleep(_PAUSE)
             continue
         deadline = time.monotonic() + patience
         yield MonthStep(_done(month), name)
-
-
-async def _next(owner: OwnerConnection, subject: str, now: datetime | None) -> ExpiredMonth | None:
-    rows = await queries.partitions.find_expired(owner, subject=subject, now=now)
-    return ExpiredMonth(*rows[0]) if rows else None
 
 
 def _done(month: ExpiredMonth) -> Did:

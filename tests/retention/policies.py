@@ -1,0 +1,34 @@
+"""Setting policies as the tests need them, and putting them back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ground import as_superuser
+
+from clonedb.testing import IsolatedDatabase
+
+SET = (
+    "UPDATE clonedb.retention_policies SET keep_days = coalesce(%(keep)s, keep_days), "
+    "enabled = %(enabled)s WHERE subject = %(subject)s"
+)
+
+
+@contextmanager
+def switched_on(
+    database: IsolatedDatabase, *subjects: str, keep_days: int | None = None
+) -> Iterator[None]:
+    """The policies of these subjects are on for as long as the block lasts, past the audit log."""
+    with as_superuser(database) as connection:
+        before: list[Any] = connection.execute(
+            "SELECT keep_days, enabled, subject FROM clonedb.retention_policies"
+        ).fetchall()
+        for subject in subjects:
+            connection.execute(SET, {"keep": keep_days, "enabled": True, "subject": subject})
+        try:
+            yield
+        finally:
+            for keep, enabled, subject in before:
+                connection.execute(SET, {"keep": keep, "enabled": enabled, "subject": subject})
