@@ -1554,42 +1554,43 @@ clonedb.set_retention(); a subject that is not enabled is kept for ever.';
 -- Name: COLUMN retention_policies.subject; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.retention_policies.subject IS 'What is kept.';
+COMMENT ON COLUMN clonedb.retention_policies.subject IS 'What is kept. [personal: none]';
 
 
 --
 -- Name: COLUMN retention_policies.description; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.retention_policies.description IS 'What goes, and from when on its days are counted.';
+COMMENT ON COLUMN clonedb.retention_policies.description IS 'What goes, and from when on its days are counted. [personal: none]';
 
 
 --
 -- Name: COLUMN retention_policies.keep_days; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.retention_policies.keep_days IS 'How many days of 24 hours it is kept.';
+COMMENT ON COLUMN clonedb.retention_policies.keep_days IS 'How many days of 24 hours it is kept. [personal: none]';
 
 
 --
 -- Name: COLUMN retention_policies.enabled; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.retention_policies.enabled IS 'Whether it is deleted afterwards; false from the start for what is a customer''s.';
+COMMENT ON COLUMN clonedb.retention_policies.enabled IS 'Whether it is deleted afterwards; false from the start for what is a customer''s.
+[personal: none]';
 
 
 --
 -- Name: COLUMN retention_policies.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.retention_policies.created_at IS 'When the policy was made.';
+COMMENT ON COLUMN clonedb.retention_policies.created_at IS 'When the policy was made. [personal: none]';
 
 
 --
 -- Name: COLUMN retention_policies.updated_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.retention_policies.updated_at IS 'When it was last set.';
+COMMENT ON COLUMN clonedb.retention_policies.updated_at IS 'When it was last set. [personal: none]';
 
 
 --

@@ -33,14 +33,18 @@ CREATE TABLE clonedb.retention_policies (
 COMMENT ON TABLE clonedb.retention_policies IS
 'How long what is kept, and whether `clonedb maintain` deletes it afterwards. Set by
 clonedb.set_retention(); a subject that is not enabled is kept for ever.';
-COMMENT ON COLUMN clonedb.retention_policies.subject IS 'What is kept.';
+COMMENT ON COLUMN clonedb.retention_policies.subject IS 'What is kept. [personal: none]';
 COMMENT ON COLUMN clonedb.retention_policies.description IS
-'What goes, and from when on its days are counted.';
-COMMENT ON COLUMN clonedb.retention_policies.keep_days IS 'How many days of 24 hours it is kept.';
+'What goes, and from when on its days are counted. [personal: none]';
+COMMENT ON COLUMN clonedb.retention_policies.keep_days IS
+'How many days of 24 hours it is kept. [personal: none]';
 COMMENT ON COLUMN clonedb.retention_policies.enabled IS
-'Whether it is deleted afterwards; false from the start for what is a customer''s.';
-COMMENT ON COLUMN clonedb.retention_policies.created_at IS 'When the policy was made.';
-COMMENT ON COLUMN clonedb.retention_policies.updated_at IS 'When it was last set.';
+'Whether it is deleted afterwards; false from the start for what is a customer''s.
+[personal: none]';
+COMMENT ON COLUMN clonedb.retention_policies.created_at IS
+'When the policy was made. [personal: none]';
+COMMENT ON COLUMN clonedb.retention_policies.updated_at IS
+'When it was last set. [personal: none]';
 
 INSERT INTO clonedb.retention_policies (subject, keep_days, enabled, description)
 VALUES
@@ -151,10 +155,12 @@ subject that is not enabled. Statements that delete compare with it, so that non
 GRANT EXECUTE ON FUNCTION clonedb.retention_cutoff(text, timestamptz)
 TO clonedb_worker, clonedb_dba;
 
+-- squawk-ignore require-concurrent-index-creation
 CREATE INDEX conversation_sessions_started ON clonedb.conversation_sessions (started_at);
 COMMENT ON INDEX clonedb.conversation_sessions_started IS
 'Sessions by age, across users, to delete the old ones.';
 
+-- squawk-ignore require-concurrent-index-creation
 CREATE INDEX knowledge_documents_failed ON clonedb.knowledge_documents (uploaded_at)
 WHERE status = 'failed' AND deleted_at IS NULL;
 COMMENT ON INDEX clonedb.knowledge_documents_failed IS
