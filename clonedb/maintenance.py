@@ -80,15 +80,15 @@ async def maintain(
     limits = worker.rate_limits
     yield await _timed("rate_limit_buckets", _repeat(limits.purge_buckets, _LIMIT_BATCH))
     yield await _timed("rate_limit_receipts", _repeat(limits.purge_receipts, _LIMIT_BATCH))
-    for subject in await _enabled(worker):
-        if subject not in MONTHS:
-            yield await _timed(subject, _purge(worker, subject, now))
+    for policy in await _enabled(worker):
+        if policy not in MONTHS:
+            yield await _timed(policy, _purge(worker, policy, now))
     if object_store is not None:
         yield await _timed("stored_objects", _work_off(worker, object_store))
     yield await _seal(worker)
-    for subject in await _enabled(worker):
-        if subject in MONTHS:
-            yield await _drop_months(worker, owner_dsn, subject, now, patience)
+    for policy in await _enabled(worker):
+        if policy in MONTHS:
+            yield await _drop_months(worker, owner_dsn, policy, now, patience)
 
 
 async def what_is_over(worker: Database, *, now: datetime | None = None) -> list[UpkeepStep]:
@@ -99,16 +99,16 @@ async def what_is_over(worker: Database, *, now: datetime | None = None) -> list
     started = time.perf_counter()
     counted = await worker.retention.count_expired(now)
     seconds = (time.perf_counter() - started) / max(1, len(counted))
-    steps = [UpkeepStep(one.subject, one.expired, seconds) for one in counted]
-    for subject in await _enabled(worker):
-        if subject in MONTHS:
-            months = await _expired_months(worker, subject, now)
-            steps.append(UpkeepStep(subject, len(months), 0.0, months=months))
+    steps = [UpkeepStep(one.name, one.expired, seconds) for one in counted]
+    for policy in await _enabled(worker):
+        if policy in MONTHS:
+            months = await _expired_months(worker, policy, now)
+            steps.append(UpkeepStep(policy, len(months), 0.0, months=months))
     return steps
 
 
 async def _enabled(worker: Database) -> list[str]:
-    return [policy.subject for policy in await worker.retention.find_many() if policy.enabled]
+    return [one.name for one in await worker.retention.find_many() if one.enabled]
 
 
 async def _timed(name: str, batches: AsyncIterator[int]) -> UpkeepStep:
@@ -126,27 +126,27 @@ async def _make_months(create: Callable[..., Awaitable[int]]) -> AsyncIterator[i
     yield await create(datetime.now(UTC).date(), months=1 + MONTHS_AHEAD)
 
 
-def _purge(worker: Database, subject: str, now: datetime | None) -> AsyncIterator[int]:
+def _purge(worker: Database, policy: str, now: datetime | None) -> AsyncIterator[int]:
     retention = worker.retention
-    if subject == "audit_subjects":
+    if policy == "audit_subjects":
         return _repeat(partial(retention.purge_audit_subjects, now=now), _LIMIT_BATCH)
-    if subject == "cache_use":
+    if policy == "cache_use":
         return _repeat(partial(retention.purge_cache_use, now=now), _LIMIT_BATCH)
-    if subject in ("daily_reservations", "daily_usage", "rate_limits"):
-        return _repeat(partial(_purge_older, worker, subject, now), _LIMIT_BATCH)
-    return delete_expired(worker, subject, now=now)
+    if policy in ("daily_reservations", "daily_usage", "rate_limits"):
+        return _repeat(partial(_purge_older, worker, policy, now), _LIMIT_BATCH)
+    return delete_expired(worker, policy, now=now)
 
 
-async def _purge_older(worker: Database, subject: str, now: datetime | None, *, limit: int) -> int:
+async def _purge_older(worker: Database, policy: str, now: datetime | None, *, limit: int) -> int:
     # Asked before each batch, so that it ends when somebody switches it off.
-    for policy in await worker.retention.find_many():
-        if policy.subject != subject or not policy.enabled:
+    for one in await worker.retention.find_many():
+        if one.name != policy or not one.enabled:
             continue
-        before = (now or datetime.now(UTC)) - policy.keep
-        if subject == "rate_limits":
+        before = (now or datetime.now(UTC)) - one.keep
+        if policy == "rate_limits":
             return await worker.rate_limits.purge_windows(before=before, limit=limit)
         days = worker.daily_quotas
-        purge = days.purge if subject == "daily_usage" else days.purge_reservations
+        purge = days.purge if policy == "daily_usage" else days.purge_reservations
         return await purge(before=before.astimezone(UTC).date(), limit=limit)
     return 0
 
@@ -161,22 +161,22 @@ async def _seal(worker: Database) -> UpkeepStep:
     return UpkeepStep("audit_entries", rows, seconds, None if last is None else str(last))
 
 
-async def _expired_months(worker: Database, subject: str, now: datetime | None) -> list[str]:
-    months = await worker.retention.find_expired_months(subject, now)
+async def _expired_months(worker: Database, policy: str, now: datetime | None) -> list[str]:
+    months = await worker.retention.find_expired_months(policy, now)
     return sorted(f"{one.month:%Y-%m}" for one in months)
 
 
 async def _drop_months(
-    worker: Database, owner_dsn: str | None, subject: str, now: datetime | None, patience: float
+    worker: Database, owner_dsn: str | None, policy: str, now: datetime | None, patience: float
 ) -> UpkeepStep:
     started = time.perf_counter()
     dropped: list[str] = []
     problem = None
     # Asked as the worker first: the owner's password is not needed for nothing to do.
-    if waiting := await _expired_months(worker, subject, now):
+    if waiting := await _expired_months(worker, policy, now):
         if owner_dsn is None:
             problem = (
-                f"{', '.join(waiting)} of {subject} are over, and only the owner can drop them: "
+                f"{', '.join(waiting)} of {policy} are over, and only the owner can drop them: "
                 "name a login of the migrator in CLONEDB_MIGRATOR_URL, or switch the policy off"
             )
         else:
@@ -184,7 +184,7 @@ async def _drop_months(
                 async with connect_as_owner(
                     owner_dsn, application_name="clonedb maintain"
                 ) as owner:
-                    steps = drop_expired_months(owner, subject, now=now, patience=patience)
+                    steps = drop_expired_months(owner, policy, now=now, patience=patience)
                     async for step in steps:
                         problem = problem or step.problem
                         if step.did == "dropped":
@@ -192,7 +192,7 @@ async def _drop_months(
             except ClonedbError as error:
                 problem = str(error)
     seconds = time.perf_counter() - started
-    return UpkeepStep(subject, len(dropped), seconds, months=dropped, problem=problem)
+    return UpkeepStep(policy, len(dropped), seconds, months=dropped, problem=problem)
 
 
 async def _work_off(worker: Database, store: ObjectStore) -> AsyncIterator[int]:

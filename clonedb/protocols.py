@@ -1196,20 +1196,20 @@ class RetentionRepository(Protocol):
     """Every login reads the policies; the worker's and the DBA's set them, which is on record."""
 
     async def count_expired(self, now: datetime | None = None) -> list[ExpiredCount]:
-        """How many rows of each enabled subject are over, but for months; for the worker and DBA.
+        """How many rows each enabled policy is over for, but for months; for the worker and DBA.
 
         Reads the tables that are asked about.
         """
         ...
 
     async def find_expired_months(
-        self, subject: str, now: datetime | None = None
+        self, policy: str, now: datetime | None = None
     ) -> list[ExpiredMonth]:
         """The months of `conversation_turns` or `audit_logs` that are over, the next one first."""
         ...
 
     async def find_many(self) -> list[RetentionPolicy]:
-        """Every policy, also of what is not enabled, by subject."""
+        """Every policy, also those that are not enabled, by name."""
         ...
 
     async def purge_audit_subjects(
@@ -1228,12 +1228,12 @@ class RetentionRepository(Protocol):
         ...
 
     async def put(
-        self, subject: str, *, keep: timedelta | None = None, enabled: bool | None = None
+        self, name: str, *, keep: timedelta | None = None, enabled: bool | None = None
     ) -> RetentionPolicy:
-        """Set how long a subject is kept, in whole days, and whether it is deleted afterwards.
+        """Set how long something is kept, in whole days, and whether it is deleted afterwards.
 
         What is None stays as it is. `clonedb.maintain` deletes by it from its next batch on. Raises
-        NotFound for a subject that there is not, and InvalidInput for too short or too long.
+        NotFound for a policy that there is not, and InvalidInput for too short or too long.
         """
         ...
 

@@ -3062,7 +3062,7 @@ class _Partitions:
         conn: Target,
         /,
         *,
-        subject: str,
+        policy: str,
         now: datetime | None,
     ) -> Awaitable[list[tuple[date | None, str | None, bool | None, str | None]]]:
         """The months that a retention policy is over for, what was begun and then the oldest first, each with
@@ -3076,7 +3076,7 @@ class _Partitions:
         conn: Target,
         /,
         *,
-        subject: str,
+        policy: str,
         now: datetime | None,
     ) -> AsyncIterator[tuple[date | None, str | None, bool | None, str | None]]:
         """The months that a retention policy is over for, what was begun and then the oldest first, each with
@@ -3090,7 +3090,7 @@ class _Partitions:
         conn: Target,
         /,
         *,
-        subject: str | None,
+        policy: str | None,
         month: date | None,
         now: datetime | None,
     ) -> Awaitable[str | None]:
@@ -3098,7 +3098,7 @@ class _Partitions:
 
         Columns: mark_expired_month.
         """
-    def try_lock(self, conn: Target, /, *, subject: str | None) -> Awaitable[bool | None]:
+    def try_lock(self, conn: Target, /, *, policy: str | None) -> Awaitable[bool | None]:
         """Whether this session is the one that takes months of a table away, until it ends.
 
         Columns: pg_try_advisory_lock.
@@ -3378,9 +3378,9 @@ class _Retention:
         *,
         now: datetime | None,
     ) -> Awaitable[list[tuple[str, int]]]:
-        """How much of each subject is over, but for months, which partitions.sql has.
+        """How much of each policy is over, but for months, which partitions.sql has.
 
-        Columns: subject, expired.
+        Columns: name, expired.
         """
     def count_expired_cursor(
         self,
@@ -3389,9 +3389,9 @@ class _Retention:
         *,
         now: datetime | None,
     ) -> AsyncIterator[tuple[str, int]]:
-        """How much of each subject is over, but for months, which partitions.sql has.
+        """How much of each policy is over, but for months, which partitions.sql has.
 
-        Columns: subject, expired.
+        Columns: name, expired.
         """
     def find_deleted_documents(
         self,
@@ -3568,7 +3568,7 @@ class _Retention:
     ) -> Awaitable[list[tuple[str, int, bool, str, datetime]]]:
         """Every policy.
 
-        Columns: subject, keep_days, enabled, description, updated_at.
+        Columns: name, keep_days, enabled, description, updated_at.
         """
     def find_policies_cursor(
         self,
@@ -3577,7 +3577,7 @@ class _Retention:
     ) -> AsyncIterator[tuple[str, int, bool, str, datetime]]:
         """Every policy.
 
-        Columns: subject, keep_days, enabled, description, updated_at.
+        Columns: name, keep_days, enabled, description, updated_at.
         """
     def purge_audit_subjects(
         self,
@@ -3604,13 +3604,13 @@ class _Retention:
         conn: Target,
         /,
         *,
-        subject: str | None,
+        name: str | None,
         keep_days: int | None,
         enabled: bool | None,
     ) -> Awaitable[tuple[str | None, int | None, bool | None, str | None, datetime | None] | None]:
         """Sets a policy, or of it what is not NULL, and puts that on record; no row where there is none.
 
-        Columns: subject, keep_days, enabled, description, updated_at.
+        Columns: name, keep_days, enabled, description, updated_at.
         """
 
 class _Statistics:

@@ -534,21 +534,21 @@ COMMENT ON FUNCTION clonedb.embedding_to_real(p_embedding bytea) IS 'The numbers
 -- Name: expired_months(timestamp with time zone); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
 --
 
-CREATE FUNCTION clonedb.expired_months(p_now timestamp with time zone) RETURNS TABLE(subject text, month date, partition_name text, state text, marked boolean, statement text)
+CREATE FUNCTION clonedb.expired_months(p_now timestamp with time zone) RETURNS TABLE(policy text, month date, partition_name text, state text, marked boolean, statement text)
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 WITH parent AS (
     SELECT
         c.oid,
-        c.relname::text AS subject,
+        c.relname::text AS policy,
         clonedb.retention_cutoff(c.relname::text, p_now) AS cutoff
     FROM pg_class AS c
     WHERE c.oid IN ('clonedb.conversation_turns'::regclass, 'clonedb.audit_logs'::regclass)
 ),
 known AS (
     SELECT
-        parent.subject,
+        parent.policy,
         parent.cutoff,
         c.oid,
         c.relname,
@@ -557,18 +557,18 @@ known AS (
         to_date(right(c.relname, 7), 'YYYY_MM') AS month,
         pg_get_expr(c.relpartbound, c.oid) AS bounds,
         obj_description(c.oid, 'pg_class') IS NOT DISTINCT FROM format(
-            '%s of %s (UTC), expired.', parent.subject, replace(right(c.relname, 7), '_', '-')
+            '%s of %s (UTC), expired.', parent.policy, replace(right(c.relname, 7), '_', '-')
         ) AS marked
     FROM parent
     INNER JOIN pg_class AS c
         ON c.relnamespace = 'clonedb'::regnamespace
             AND c.relkind = 'r'
-            AND c.relname ~ ('^' || parent.subject || '_[0-9]{4}_(0[1-9]|1[0-2])$')
+            AND c.relname ~ ('^' || parent.policy || '_[0-9]{4}_(0[1-9]|1[0-2])$')
     LEFT JOIN pg_inherits AS i ON i.inhrelid = c.oid AND i.inhparent = parent.oid
     WHERE parent.cutoff IS NOT NULL
 )
 SELECT
-    known.subject,
+    known.policy,
     known.month,
     known.relname::text,
     CASE
@@ -581,13 +581,13 @@ SELECT
         WHEN known.inhdetachpending
             THEN format(
                 'ALTER TABLE clonedb.%I DETACH PARTITION clonedb.%I FINALIZE',
-                known.subject,
+                known.policy,
                 known.relname
             )
         WHEN known.relispartition
             THEN format(
                 'ALTER TABLE clonedb.%I DETACH PARTITION clonedb.%I CONCURRENTLY',
-                known.subject,
+                known.policy,
                 known.relname
             )
         WHEN pg_relation_size(known.oid) > 0 THEN format('TRUNCATE clonedb.%I', known.relname)
@@ -607,7 +607,7 @@ WHERE ((known.month + interval '1 month') AT TIME ZONE 'UTC') <= known.cutoff
     END
 -- One that is half detached stands in the way of the others.
 ORDER BY
-    known.subject,
+    known.policy,
     coalesce(known.inhdetachpending, false) DESC,
     known.relispartition ASC,
     known.month ASC
@@ -622,7 +622,7 @@ ALTER FUNCTION clonedb.expired_months(p_now timestamp with time zone) OWNER TO c
 
 COMMENT ON FUNCTION clonedb.expired_months(p_now timestamp with time zone) IS 'The months of turns and of the audit log that are wholly older than their retention policy keeps
 them, each with its state, whether it is marked, and the statement that comes next for it. For a
-subject, what was begun comes first, then the oldest. None where the policy is not enabled.';
+policy, what was begun comes first, then the oldest. None where the policy is not enabled.';
 
 
 --
@@ -761,7 +761,7 @@ written anew; with logged buckets whoever is admitted waits for the disk.';
 -- Name: mark_expired_month(text, date, timestamp with time zone); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
 --
 
-CREATE FUNCTION clonedb.mark_expired_month(p_subject text, p_month date, p_now timestamp with time zone) RETURNS text
+CREATE FUNCTION clonedb.mark_expired_month(p_policy text, p_month date, p_now timestamp with time zone) RETURNS text
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -773,18 +773,18 @@ DECLARE
     v_name text;
 BEGIN
     -- Whoever switches it off comes before or after this, not between.
-    PERFORM FROM clonedb.retention_policies AS p WHERE p.subject = p_subject FOR SHARE;
+    PERFORM FROM clonedb.retention_policies AS p WHERE p.name = p_policy FOR SHARE;
     SELECT e.partition_name
     INTO v_name
     FROM clonedb.expired_months(p_now) AS e
-    WHERE e.subject = p_subject
+    WHERE e.policy = p_policy
         AND e.month = p_month
         AND e.state = 'attached';
     IF NOT FOUND THEN
         RETURN 'kept';
     END IF;
     -- Entries from a seal's horizon on are in no seal.
-    IF p_subject = 'audit_logs' AND EXISTS (
+    IF p_policy = 'audit_logs' AND EXISTS (
         SELECT
         FROM (
             SELECT
@@ -809,23 +809,23 @@ BEGIN
     EXECUTE format(
         'COMMENT ON TABLE clonedb.%I IS %L',
         v_name,
-        format('%s of %s (UTC), expired.', p_subject, to_char(p_month, 'YYYY-MM'))
+        format('%s of %s (UTC), expired.', p_policy, to_char(p_month, 'YYYY-MM'))
     );
     INSERT INTO clonedb.audit_logs (action, resource, result)
-    VALUES ('retention.drop_month', p_subject || '/' || v_floor, 'success');
+    VALUES ('retention.drop_month', p_policy || '/' || v_floor, 'success');
     RETURN 'marked';
 END
 $$;
 
 
-ALTER FUNCTION clonedb.mark_expired_month(p_subject text, p_month date, p_now timestamp with time zone) OWNER TO clonedb_owner;
+ALTER FUNCTION clonedb.mark_expired_month(p_policy text, p_month date, p_now timestamp with time zone) OWNER TO clonedb_owner;
 
 --
--- Name: FUNCTION mark_expired_month(p_subject text, p_month date, p_now timestamp with time zone); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+-- Name: FUNCTION mark_expired_month(p_policy text, p_month date, p_now timestamp with time zone); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON FUNCTION clonedb.mark_expired_month(p_subject text, p_month date, p_now timestamp with time zone) IS 'Marks a month that is over as one to be dropped, and puts that on record: the resource is the
-subject and the lowest id of the month. Returns marked; kept, where the policy keeps it by now; or
+COMMENT ON FUNCTION clonedb.mark_expired_month(p_policy text, p_month date, p_now timestamp with time zone) IS 'Marks a month that is over as one to be dropped, and puts that on record: the resource is the
+table and the lowest id of the month. Returns marked; kept, where the policy keeps it by now; or
 not sealed, for a month of the audit log with entries that no seal covers. For the owner alone.';
 
 
@@ -1181,25 +1181,25 @@ same id reserves once: again it says the same, or other_seconds where it was for
 -- Name: retention_cutoff(text, timestamp with time zone); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
 --
 
-CREATE FUNCTION clonedb.retention_cutoff(p_subject text, p_now timestamp with time zone) RETURNS timestamp with time zone
+CREATE FUNCTION clonedb.retention_cutoff(p_name text, p_now timestamp with time zone) RETURNS timestamp with time zone
     LANGUAGE sql STABLE PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 SELECT p_now - make_interval(hours => 24 * p.keep_days)
 FROM clonedb.retention_policies AS p
-WHERE p.subject = p_subject
+WHERE p.name = p_name
     AND p.enabled
 $$;
 
 
-ALTER FUNCTION clonedb.retention_cutoff(p_subject text, p_now timestamp with time zone) OWNER TO clonedb_owner;
+ALTER FUNCTION clonedb.retention_cutoff(p_name text, p_now timestamp with time zone) OWNER TO clonedb_owner;
 
 --
--- Name: FUNCTION retention_cutoff(p_subject text, p_now timestamp with time zone); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+-- Name: FUNCTION retention_cutoff(p_name text, p_now timestamp with time zone); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON FUNCTION clonedb.retention_cutoff(p_subject text, p_now timestamp with time zone) IS 'What is older than this is to be deleted, as of p_now; NULL, which nothing is older than, for a
-subject that is not enabled. Statements that delete compare with it, so that none can forget to ask.';
+COMMENT ON FUNCTION clonedb.retention_cutoff(p_name text, p_now timestamp with time zone) IS 'What is older than this is to be deleted, as of p_now; NULL, which nothing is older than, for a
+policy that is not enabled. Statements that delete compare with it, so that none can forget to ask.';
 
 
 --
@@ -1527,16 +1527,16 @@ SET default_table_access_method = heap;
 --
 
 CREATE TABLE clonedb.retention_policies (
-    subject text NOT NULL,
+    name text NOT NULL,
     description text NOT NULL,
     keep_days integer NOT NULL,
     enabled boolean DEFAULT false NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT retention_policies_audit_logs_are_kept_a_month CHECK (((subject <> 'audit_logs'::text) OR (keep_days >= 31))),
+    CONSTRAINT retention_policies_audit_logs_are_kept_a_month CHECK (((name <> 'audit_logs'::text) OR (keep_days >= 31))),
     CONSTRAINT retention_policies_description_is_short CHECK (((char_length(description) >= 1) AND (char_length(description) <= 200))),
     CONSTRAINT retention_policies_keep_days_is_plausible CHECK (((keep_days >= 1) AND (keep_days <= 36500))),
-    CONSTRAINT retention_policies_subject_is_a_name CHECK (((char_length(subject) <= 100) AND (subject ~ '^[a-z][a-z_]*$'::text)))
+    CONSTRAINT retention_policies_name_is_plain CHECK (((char_length(name) <= 100) AND (name ~ '^[a-z][a-z_]*$'::text)))
 );
 
 
@@ -1547,14 +1547,14 @@ ALTER TABLE clonedb.retention_policies OWNER TO clonedb_owner;
 --
 
 COMMENT ON TABLE clonedb.retention_policies IS 'How long what is kept, and whether `clonedb maintain` deletes it afterwards. Set by
-clonedb.set_retention(); a subject that is not enabled is kept for ever.';
+clonedb.set_retention(); what is not enabled is kept for ever.';
 
 
 --
--- Name: COLUMN retention_policies.subject; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+-- Name: COLUMN retention_policies.name; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON COLUMN clonedb.retention_policies.subject IS 'What is kept. [personal: none]';
+COMMENT ON COLUMN clonedb.retention_policies.name IS 'What is kept: a table, or which of its rows. [personal: none]';
 
 
 --
@@ -1597,7 +1597,7 @@ COMMENT ON COLUMN clonedb.retention_policies.updated_at IS 'When it was last set
 -- Name: set_retention(text, integer, boolean); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
 --
 
-CREATE FUNCTION clonedb.set_retention(p_subject text, p_keep_days integer, p_enabled boolean) RETURNS SETOF clonedb.retention_policies
+CREATE FUNCTION clonedb.set_retention(p_name text, p_keep_days integer, p_enabled boolean) RETURNS SETOF clonedb.retention_policies
     LANGUAGE plpgsql SECURITY DEFINER ROWS 1
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -1608,7 +1608,7 @@ BEGIN
     SELECT p.*
     INTO v_policy
     FROM clonedb.retention_policies AS p
-    WHERE p.subject = p_subject
+    WHERE p.name = p_name
     FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         RETURN;
@@ -1621,7 +1621,7 @@ BEGIN
             keep_days = coalesce(p_keep_days, p.keep_days),
             enabled = coalesce(p_enabled, p.enabled),
             updated_at = statement_timestamp()
-        WHERE p.subject = p_subject
+        WHERE p.name = p_name
         RETURNING p.* INTO v_policy;
 
         INSERT INTO clonedb.audit_logs (action, resource, result)
@@ -1633,7 +1633,7 @@ BEGIN
             '00000000-0000-0000-0000-000000000000',
             v_entry,
             jsonb_build_object(
-                'subject', v_policy.subject,
+                'policy', v_policy.name,
                 'keep_days', v_policy.keep_days,
                 'enabled', v_policy.enabled,
                 'login', session_user
@@ -1645,13 +1645,13 @@ END
 $$;
 
 
-ALTER FUNCTION clonedb.set_retention(p_subject text, p_keep_days integer, p_enabled boolean) OWNER TO clonedb_owner;
+ALTER FUNCTION clonedb.set_retention(p_name text, p_keep_days integer, p_enabled boolean) OWNER TO clonedb_owner;
 
 --
--- Name: FUNCTION set_retention(p_subject text, p_keep_days integer, p_enabled boolean); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+-- Name: FUNCTION set_retention(p_name text, p_keep_days integer, p_enabled boolean); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
 --
 
-COMMENT ON FUNCTION clonedb.set_retention(p_subject text, p_keep_days integer, p_enabled boolean) IS 'Sets how many days a subject is kept and whether it is deleted afterwards; NULL leaves either as it
+COMMENT ON FUNCTION clonedb.set_retention(p_name text, p_keep_days integer, p_enabled boolean) IS 'Sets how many days something is kept and whether it is deleted afterwards; NULL leaves either as it
 is. Returns the policy, or no row where there is none. A change is put on record in the audit log.';
 
 
@@ -5438,7 +5438,7 @@ ALTER TABLE ONLY clonedb.rate_limits
 --
 
 ALTER TABLE ONLY clonedb.retention_policies
-    ADD CONSTRAINT retention_policies_pkey PRIMARY KEY (subject);
+    ADD CONSTRAINT retention_policies_pkey PRIMARY KEY (name);
 
 
 --
@@ -7153,10 +7153,10 @@ GRANT ALL ON FUNCTION clonedb.log_rate_limits(p_logged boolean) TO clonedb_dba;
 
 
 --
--- Name: FUNCTION mark_expired_month(p_subject text, p_month date, p_now timestamp with time zone); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+-- Name: FUNCTION mark_expired_month(p_policy text, p_month date, p_now timestamp with time zone); Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
-REVOKE ALL ON FUNCTION clonedb.mark_expired_month(p_subject text, p_month date, p_now timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION clonedb.mark_expired_month(p_policy text, p_month date, p_now timestamp with time zone) FROM PUBLIC;
 
 
 --
@@ -7208,12 +7208,12 @@ GRANT ALL ON FUNCTION clonedb.reserve_conversation(p_id uuid, p_seconds numeric)
 
 
 --
--- Name: FUNCTION retention_cutoff(p_subject text, p_now timestamp with time zone); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+-- Name: FUNCTION retention_cutoff(p_name text, p_now timestamp with time zone); Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
-REVOKE ALL ON FUNCTION clonedb.retention_cutoff(p_subject text, p_now timestamp with time zone) FROM PUBLIC;
-GRANT ALL ON FUNCTION clonedb.retention_cutoff(p_subject text, p_now timestamp with time zone) TO clonedb_worker;
-GRANT ALL ON FUNCTION clonedb.retention_cutoff(p_subject text, p_now timestamp with time zone) TO clonedb_dba;
+REVOKE ALL ON FUNCTION clonedb.retention_cutoff(p_name text, p_now timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION clonedb.retention_cutoff(p_name text, p_now timestamp with time zone) TO clonedb_worker;
+GRANT ALL ON FUNCTION clonedb.retention_cutoff(p_name text, p_now timestamp with time zone) TO clonedb_dba;
 
 
 --
@@ -7281,12 +7281,12 @@ GRANT SELECT ON TABLE clonedb.retention_policies TO clonedb_dba;
 
 
 --
--- Name: FUNCTION set_retention(p_subject text, p_keep_days integer, p_enabled boolean); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+-- Name: FUNCTION set_retention(p_name text, p_keep_days integer, p_enabled boolean); Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
-REVOKE ALL ON FUNCTION clonedb.set_retention(p_subject text, p_keep_days integer, p_enabled boolean) FROM PUBLIC;
-GRANT ALL ON FUNCTION clonedb.set_retention(p_subject text, p_keep_days integer, p_enabled boolean) TO clonedb_worker;
-GRANT ALL ON FUNCTION clonedb.set_retention(p_subject text, p_keep_days integer, p_enabled boolean) TO clonedb_dba;
+REVOKE ALL ON FUNCTION clonedb.set_retention(p_name text, p_keep_days integer, p_enabled boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION clonedb.set_retention(p_name text, p_keep_days integer, p_enabled boolean) TO clonedb_worker;
+GRANT ALL ON FUNCTION clonedb.set_retention(p_name text, p_keep_days integer, p_enabled boolean) TO clonedb_dba;
 
 
 --

@@ -10,15 +10,15 @@
 SET LOCAL ROLE clonedb_owner;
 
 CREATE TABLE clonedb.retention_policies (
-    subject text NOT NULL,
+    name text NOT NULL,
     description text NOT NULL,
     keep_days integer NOT NULL,
     enabled boolean NOT NULL DEFAULT false,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
-    CONSTRAINT retention_policies_pkey PRIMARY KEY (subject),
-    CONSTRAINT retention_policies_subject_is_a_name CHECK (
-        char_length(subject) <= 100 AND subject ~ '^[a-z][a-z_]*$'
+    CONSTRAINT retention_policies_pkey PRIMARY KEY (name),
+    CONSTRAINT retention_policies_name_is_plain CHECK (
+        char_length(name) <= 100 AND name ~ '^[a-z][a-z_]*$'
     ),
     CONSTRAINT retention_policies_description_is_short CHECK (
         char_length(description) BETWEEN 1 AND 200
@@ -26,14 +26,15 @@ CREATE TABLE clonedb.retention_policies (
     CONSTRAINT retention_policies_keep_days_is_plausible CHECK (keep_days BETWEEN 1 AND 36500),
     -- Time for what is sealed late; entries are within a day of their month.
     CONSTRAINT retention_policies_audit_logs_are_kept_a_month CHECK (
-        subject <> 'audit_logs' OR keep_days >= 31
+        name <> 'audit_logs' OR keep_days >= 31
     )
 );
 
 COMMENT ON TABLE clonedb.retention_policies IS
 'How long what is kept, and whether `clonedb maintain` deletes it afterwards. Set by
-clonedb.set_retention(); a subject that is not enabled is kept for ever.';
-COMMENT ON COLUMN clonedb.retention_policies.subject IS 'What is kept. [personal: none]';
+clonedb.set_retention(); what is not enabled is kept for ever.';
+COMMENT ON COLUMN clonedb.retention_policies.name IS
+'What is kept: a table, or which of its rows. [personal: none]';
 COMMENT ON COLUMN clonedb.retention_policies.description IS
 'What goes, and from when on its days are counted. [personal: none]';
 COMMENT ON COLUMN clonedb.retention_policies.keep_days IS
@@ -46,7 +47,7 @@ COMMENT ON COLUMN clonedb.retention_policies.created_at IS
 COMMENT ON COLUMN clonedb.retention_policies.updated_at IS
 'When it was last set. [personal: none]';
 
-INSERT INTO clonedb.retention_policies (subject, keep_days, enabled, description)
+INSERT INTO clonedb.retention_policies (name, keep_days, enabled, description)
 VALUES
 ('audit_logs', 730, false, 'Months of the audit log that ended so long ago and are sealed.'),
 (
@@ -78,7 +79,7 @@ VALUES
 GRANT SELECT ON clonedb.retention_policies
 TO clonedb_app, clonedb_worker, clonedb_readonly, clonedb_backup, clonedb_dba;
 
-CREATE FUNCTION clonedb.set_retention(p_subject text, p_keep_days integer, p_enabled boolean)
+CREATE FUNCTION clonedb.set_retention(p_name text, p_keep_days integer, p_enabled boolean)
 RETURNS SETOF clonedb.retention_policies
 LANGUAGE plpgsql
 VOLATILE
@@ -93,7 +94,7 @@ BEGIN
     SELECT p.*
     INTO v_policy
     FROM clonedb.retention_policies AS p
-    WHERE p.subject = p_subject
+    WHERE p.name = p_name
     FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         RETURN;
@@ -106,7 +107,7 @@ BEGIN
             keep_days = coalesce(p_keep_days, p.keep_days),
             enabled = coalesce(p_enabled, p.enabled),
             updated_at = statement_timestamp()
-        WHERE p.subject = p_subject
+        WHERE p.name = p_name
         RETURNING p.* INTO v_policy;
 
         INSERT INTO clonedb.audit_logs (action, resource, result)
@@ -118,7 +119,7 @@ BEGIN
             '00000000-0000-0000-0000-000000000000',
             v_entry,
             jsonb_build_object(
-                'subject', v_policy.subject,
+                'policy', v_policy.name,
                 'keep_days', v_policy.keep_days,
                 'enabled', v_policy.enabled,
                 'login', session_user
@@ -130,13 +131,13 @@ END
 $$;
 
 COMMENT ON FUNCTION clonedb.set_retention(text, integer, boolean) IS
-'Sets how many days a subject is kept and whether it is deleted afterwards; NULL leaves either as it
+'Sets how many days something is kept and whether it is deleted afterwards; NULL leaves either as it
 is. Returns the policy, or no row where there is none. A change is put on record in the audit log.';
 
 GRANT EXECUTE ON FUNCTION clonedb.set_retention(text, integer, boolean)
 TO clonedb_worker, clonedb_dba;
 
-CREATE FUNCTION clonedb.retention_cutoff(p_subject text, p_now timestamptz) RETURNS timestamptz
+CREATE FUNCTION clonedb.retention_cutoff(p_name text, p_now timestamptz) RETURNS timestamptz
 LANGUAGE sql
 STABLE
 PARALLEL SAFE
@@ -144,13 +145,13 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT p_now - make_interval(hours => 24 * p.keep_days)
 FROM clonedb.retention_policies AS p
-WHERE p.subject = p_subject
+WHERE p.name = p_name
     AND p.enabled
 $$;
 
 COMMENT ON FUNCTION clonedb.retention_cutoff(text, timestamptz) IS
 'What is older than this is to be deleted, as of p_now; NULL, which nothing is older than, for a
-subject that is not enabled. Statements that delete compare with it, so that none can forget to ask.';
+policy that is not enabled. Statements that delete compare with it, so that none can forget to ask.';
 
 GRANT EXECUTE ON FUNCTION clonedb.retention_cutoff(text, timestamptz)
 TO clonedb_worker, clonedb_dba;

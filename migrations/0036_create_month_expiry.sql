@@ -18,7 +18,7 @@ SET LOCAL ROLE clonedb_owner;
 
 CREATE FUNCTION clonedb.expired_months(p_now timestamptz)
 RETURNS TABLE (
-    subject text,
+    policy text,
     month date,
     partition_name text,
     state text,
@@ -32,14 +32,14 @@ AS $$
 WITH parent AS (
     SELECT
         c.oid,
-        c.relname::text AS subject,
+        c.relname::text AS policy,
         clonedb.retention_cutoff(c.relname::text, p_now) AS cutoff
     FROM pg_class AS c
     WHERE c.oid IN ('clonedb.conversation_turns'::regclass, 'clonedb.audit_logs'::regclass)
 ),
 known AS (
     SELECT
-        parent.subject,
+        parent.policy,
         parent.cutoff,
         c.oid,
         c.relname,
@@ -48,18 +48,18 @@ known AS (
         to_date(right(c.relname, 7), 'YYYY_MM') AS month,
         pg_get_expr(c.relpartbound, c.oid) AS bounds,
         obj_description(c.oid, 'pg_class') IS NOT DISTINCT FROM format(
-            '%s of %s (UTC), expired.', parent.subject, replace(right(c.relname, 7), '_', '-')
+            '%s of %s (UTC), expired.', parent.policy, replace(right(c.relname, 7), '_', '-')
         ) AS marked
     FROM parent
     INNER JOIN pg_class AS c
         ON c.relnamespace = 'clonedb'::regnamespace
             AND c.relkind = 'r'
-            AND c.relname ~ ('^' || parent.subject || '_[0-9]{4}_(0[1-9]|1[0-2])$')
+            AND c.relname ~ ('^' || parent.policy || '_[0-9]{4}_(0[1-9]|1[0-2])$')
     LEFT JOIN pg_inherits AS i ON i.inhrelid = c.oid AND i.inhparent = parent.oid
     WHERE parent.cutoff IS NOT NULL
 )
 SELECT
-    known.subject,
+    known.policy,
     known.month,
     known.relname::text,
     CASE
@@ -72,13 +72,13 @@ SELECT
         WHEN known.inhdetachpending
             THEN format(
                 'ALTER TABLE clonedb.%I DETACH PARTITION clonedb.%I FINALIZE',
-                known.subject,
+                known.policy,
                 known.relname
             )
         WHEN known.relispartition
             THEN format(
                 'ALTER TABLE clonedb.%I DETACH PARTITION clonedb.%I CONCURRENTLY',
-                known.subject,
+                known.policy,
                 known.relname
             )
         WHEN pg_relation_size(known.oid) > 0 THEN format('TRUNCATE clonedb.%I', known.relname)
@@ -98,7 +98,7 @@ WHERE ((known.month + interval '1 month') AT TIME ZONE 'UTC') <= known.cutoff
     END
 -- One that is half detached stands in the way of the others.
 ORDER BY
-    known.subject,
+    known.policy,
     coalesce(known.inhdetachpending, false) DESC,
     known.relispartition ASC,
     known.month ASC
@@ -107,11 +107,11 @@ $$;
 COMMENT ON FUNCTION clonedb.expired_months(timestamptz) IS
 'The months of turns and of the audit log that are wholly older than their retention policy keeps
 them, each with its state, whether it is marked, and the statement that comes next for it. For a
-subject, what was begun comes first, then the oldest. None where the policy is not enabled.';
+policy, what was begun comes first, then the oldest. None where the policy is not enabled.';
 
 GRANT EXECUTE ON FUNCTION clonedb.expired_months(timestamptz) TO clonedb_worker, clonedb_dba;
 
-CREATE FUNCTION clonedb.mark_expired_month(p_subject text, p_month date, p_now timestamptz)
+CREATE FUNCTION clonedb.mark_expired_month(p_policy text, p_month date, p_now timestamptz)
 RETURNS text
 LANGUAGE plpgsql
 VOLATILE
@@ -125,18 +125,18 @@ DECLARE
     v_name text;
 BEGIN
     -- Whoever switches it off comes before or after this, not between.
-    PERFORM FROM clonedb.retention_policies AS p WHERE p.subject = p_subject FOR SHARE;
+    PERFORM FROM clonedb.retention_policies AS p WHERE p.name = p_policy FOR SHARE;
     SELECT e.partition_name
     INTO v_name
     FROM clonedb.expired_months(p_now) AS e
-    WHERE e.subject = p_subject
+    WHERE e.policy = p_policy
         AND e.month = p_month
         AND e.state = 'attached';
     IF NOT FOUND THEN
         RETURN 'kept';
     END IF;
     -- Entries from a seal's horizon on are in no seal.
-    IF p_subject = 'audit_logs' AND EXISTS (
+    IF p_policy = 'audit_logs' AND EXISTS (
         SELECT
         FROM (
             SELECT
@@ -161,15 +161,15 @@ BEGIN
     EXECUTE format(
         'COMMENT ON TABLE clonedb.%I IS %L',
         v_name,
-        format('%s of %s (UTC), expired.', p_subject, to_char(p_month, 'YYYY-MM'))
+        format('%s of %s (UTC), expired.', p_policy, to_char(p_month, 'YYYY-MM'))
     );
     INSERT INTO clonedb.audit_logs (action, resource, result)
-    VALUES ('retention.drop_month', p_subject || '/' || v_floor, 'success');
+    VALUES ('retention.drop_month', p_policy || '/' || v_floor, 'success');
     RETURN 'marked';
 END
 $$;
 
 COMMENT ON FUNCTION clonedb.mark_expired_month(text, date, timestamptz) IS
 'Marks a month that is over as one to be dropped, and puts that on record: the resource is the
-subject and the lowest id of the month. Returns marked; kept, where the policy keeps it by now; or
+table and the lowest id of the month. Returns marked; kept, where the policy keeps it by now; or
 not sealed, for a month of the audit log with entries that no seal covers. For the owner alone.';

@@ -21,9 +21,9 @@ SELECT
         ORDER BY i.inhrelid
     ) AS half_detached_months,
     ARRAY(
-        SELECT p.subject
+        SELECT p.name
         FROM clonedb.retention_policies AS p
         WHERE p.enabled
-        ORDER BY p.subject
+        ORDER BY p.name
     ) AS retention_enabled,
     current_user::text AS login;

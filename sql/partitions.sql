@@ -12,7 +12,7 @@ SELECT clonedb.create_audit_partitions(:from_month::date, :months::integer);
 -- lane: pool
 SELECT clonedb.create_turn_partitions(:from_month::date, :months::integer);
 
--- name: find_expired(subject, now)
+-- name: find_expired(policy, now)
 -- The months that a retention policy is over for, what was begun and then the oldest first, each with
 -- the statement that comes next for it. The owner's connection sends that by itself: DETACH
 -- CONCURRENTLY runs in no transaction.
@@ -23,20 +23,20 @@ SELECT
     e.marked,
     e.statement
 FROM clonedb.expired_months(coalesce(:now::timestamptz, statement_timestamp())) AS e
-WHERE e.subject = :subject::text;
+WHERE e.policy = :policy::text;
 
--- name: mark_expired(subject, month, now)$
+-- name: mark_expired(policy, month, now)$
 -- Marks a month as one to be dropped, and puts that on record; for the owner alone.
 -- access: write
 -- lane: pool
 SELECT clonedb.mark_expired_month(
-    :subject::text,
+    :policy::text,
     :month::date,
     coalesce(:now::timestamptz, statement_timestamp())
 );
 
--- name: try_lock(subject)$
+-- name: try_lock(policy)$
 -- Whether this session is the one that takes months of a table away, until it ends.
 -- lane: pool
 -- access: write
-SELECT pg_try_advisory_lock(hashtextextended('clonedb expired months ' || :subject::text, 0));
+SELECT pg_try_advisory_lock(hashtextextended('clonedb expired months ' || :policy::text, 0));

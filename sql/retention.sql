@@ -8,14 +8,14 @@
 -- What was hidden together with its user comes back with the user, or goes with them, and is not found.
 
 -- name: count_expired(now)
--- How much of each subject is over, but for months, which partitions.sql has.
+-- How much of each policy is over, but for months, which partitions.sql has.
 -- lane: pool
 -- timeout: 3600 s
 -- users: all
 -- plan: scan users
 SELECT
-    p.subject,
-    CASE p.subject
+    p.name,
+    CASE p.name
         WHEN 'audit_subjects' THEN (
             SELECT count(*)
             FROM clonedb.audit_subjects AS d
@@ -90,11 +90,11 @@ SELECT
     END AS expired
 FROM clonedb.retention_policies AS p
 CROSS JOIN LATERAL clonedb.retention_cutoff(
-    p.subject, coalesce(:now::timestamptz, statement_timestamp())
+    p.name, coalesce(:now::timestamptz, statement_timestamp())
 ) AS cutoff (at)
 WHERE p.enabled
-    AND p.subject NOT IN ('audit_logs', 'conversation_turns')
-ORDER BY p.subject;
+    AND p.name NOT IN ('audit_logs', 'conversation_turns')
+ORDER BY p.name;
 
 -- name: find_deleted_documents(now, limit)
 -- Documents that were deleted so long ago that they go, the longest ago first.
@@ -261,13 +261,13 @@ LIMIT :limit::bigint;
 -- name: find_policies()
 -- Every policy.
 SELECT
-    p.subject,
+    p.name,
     p.keep_days,
     p.enabled,
     p.description,
     p.updated_at
 FROM clonedb.retention_policies AS p
-ORDER BY p.subject;
+ORDER BY p.name;
 
 -- name: purge_audit_subjects(now, limit)!
 -- Deletes details of entries of the audit log that are over, the oldest first; the entries stay.
@@ -308,13 +308,13 @@ WHERE u.ctid = ANY(
         )
     );
 
--- name: set_policy(subject, keep_days, enabled)^
+-- name: set_policy(name, keep_days, enabled)^
 -- Sets a policy, or of it what is not NULL, and puts that on record; no row where there is none.
 -- access: write
 SELECT
-    p.subject,
+    p.name,
     p.keep_days,
     p.enabled,
     p.description,
     p.updated_at
-FROM clonedb.set_retention(:subject::text, :keep_days::integer, :enabled::boolean) AS p;
+FROM clonedb.set_retention(:name::text, :keep_days::integer, :enabled::boolean) AS p;

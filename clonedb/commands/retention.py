@@ -36,7 +36,7 @@ def list_policies(dsn: Dsn = None, as_json: AsJson = False) -> None:
 
 @retention.command("set")
 def set_policy(
-    subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="One of `retention list`.")],
+    policy: Annotated[str, typer.Argument(metavar="POLICY", help="One of `retention list`.")],
     dsn: Dsn = None,
     keep: Annotated[
         str | None,
@@ -63,7 +63,7 @@ def set_policy(
 
     async def run() -> RetentionPolicy:
         async with Database(dsn, application_name="clonedb retention") as database:
-            return await database.retention.put(subject, keep=period, enabled=enabled)
+            return await database.retention.put(policy, keep=period, enabled=enabled)
 
     _show([event_loop.run(run())], as_json=as_json)
 
@@ -79,8 +79,8 @@ def _show(policies: list[RetentionPolicy], *, as_json: bool) -> None:
         for policy in policies:
             print_json(msgspec.structs.asdict(policy))
         return
-    table = Table("subject", "keep", "", "what goes", box=None, pad_edge=False)
+    table = Table("policy", "keep", "", "what goes", box=None, pad_edge=False)
     for policy in policies:
         state = "[yellow]on" if policy.enabled else "off"
-        table.add_row(policy.subject, f"{policy.keep_days}d", state, policy.description)
+        table.add_row(policy.name, f"{policy.keep_days}d", state, policy.description)
     stdout.print(table)

@@ -18,16 +18,16 @@ from clonedb.validation import convert
 if TYPE_CHECKING:
     from clonedb.scope import Scope
 
-Subject = Annotated[str, Meta(min_length=1, max_length=100)]
+PolicyName = Annotated[str, Meta(min_length=1, max_length=100)]
 
 _DAY: Final = timedelta(days=1)
 _MAXIMUM_DAYS: Final = 36_500
 
 
 class RetentionPolicy(msgspec.Struct, frozen=True):
-    """How many days a subject is kept; it is deleted afterwards only where it is `enabled`."""
+    """How many days something is kept; it is deleted afterwards only where that is `enabled`."""
 
-    subject: str
+    name: str
     keep_days: int
     enabled: bool
     description: str
@@ -47,9 +47,9 @@ class Expired(msgspec.Struct, frozen=True):
 
 
 class ExpiredCount(msgspec.Struct, frozen=True):
-    """How many rows of a subject are over."""
+    """How many rows a policy is over for."""
 
-    subject: str
+    name: str
     expired: int
 
 
@@ -71,39 +71,39 @@ class RetentionRepository:
         self._scope = scope
 
     async def find_many(self) -> list[RetentionPolicy]:
-        """Every policy, also of what is not enabled, by subject."""
+        """Every policy, also those that are not enabled, by name."""
         return await self._scope.all(queries.retention.find_policies, RetentionPolicy)
 
     async def put(
-        self, subject: str, *, keep: timedelta | None = None, enabled: bool | None = None
+        self, name: str, *, keep: timedelta | None = None, enabled: bool | None = None
     ) -> RetentionPolicy:
-        """Set how long a subject is kept, in whole days, and whether it is deleted afterwards.
+        """Set how long something is kept, in whole days, and whether it is deleted afterwards.
 
         What is None stays as it is. `clonedb.maintain` deletes by it from its next batch on. Raises
-        NotFound for a subject that there is not, and InvalidInput for too short or too long.
+        NotFound for a policy that there is not, and InvalidInput for too short or too long.
         """
         stored = await self._scope.one(
             queries.retention.set_policy,
             RetentionPolicy,
-            subject=convert(subject, Subject, "subject"),
+            name=convert(name, PolicyName, "name"),
             keep_days=None if keep is None else _days(keep),
             enabled=convert(enabled, bool | None, "enabled"),
         )
-        return found(stored, "retention policy", subject)
+        return found(stored, "retention policy", name)
 
     async def count_expired(self, now: datetime | None = None) -> list[ExpiredCount]:
-        """How many rows of each enabled subject are over, but for months; for the worker and DBA.
+        """How many rows each enabled policy is over for, but for months; for the worker and DBA.
 
         Reads the tables that are asked about.
         """
         return await self._scope.all(queries.retention.count_expired, ExpiredCount, now=now)
 
     async def find_expired_months(
-        self, subject: str, now: datetime | None = None
+        self, policy: str, now: datetime | None = None
     ) -> list[ExpiredMonth]:
         """The months of `conversation_turns` or `audit_logs` that are over, the next one first."""
         return await self._scope.all(
-            queries.partitions.find_expired, ExpiredMonth, subject=subject, now=now
+            queries.partitions.find_expired, ExpiredMonth, policy=policy, now=now
         )
 
     async def purge_audit_subjects(

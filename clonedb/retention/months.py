@@ -41,7 +41,7 @@ class MonthStep(msgspec.Struct, frozen=True):
 
 async def drop_expired_months(
     owner: OwnerConnection,
-    subject: str,
+    policy: str,
     *,
     now: datetime | None = None,
     patience: float = PATIENCE,
@@ -52,18 +52,18 @@ async def drop_expired_months(
     when every entry is sealed. Each step is yielded once it is done. Ends at the first month that
     is held up, so that none is gone before an older one. Two at once: one of them is `busy`.
     """
-    if not await owner.value(queries.partitions.try_lock, subject=subject):
+    if not await owner.value(queries.partitions.try_lock, policy=policy):
         yield MonthStep("busy")
         return
     deadline = time.monotonic() + patience
     find = queries.partitions.find_expired
-    while months := await owner.all(find, ExpiredMonth, subject=subject, now=now):
+    while months := await owner.all(find, ExpiredMonth, policy=policy, now=now):
         month = months[0]
         name = f"{month.month:%Y-%m}"
         try:
             if month.state == "attached" and not month.marked:
                 verdict = await owner.value(
-                    queries.partitions.mark_expired, subject=subject, month=month.month, now=now
+                    queries.partitions.mark_expired, policy=policy, month=month.month, now=now
                 )
                 if verdict == "not sealed":
                     yield MonthStep("held up", name, _not_sealed(name))
@@ -75,7 +75,7 @@ async def drop_expired_months(
             await owner.run(month.statement)
         except ConcurrencyConflict:
             if time.monotonic() >= deadline:
-                yield MonthStep("held up", name, _no_lock(subject, name, month.state))
+                yield MonthStep("held up", name, _no_lock(policy, name, month.state))
                 return
             await asyncio.sleep(_PAUSE)
             continue
@@ -96,9 +96,9 @@ def _not_sealed(month: str) -> str:
     )
 
 
-def _no_lock(subject: str, month: str, state: str) -> str:
+def _no_lock(policy: str, month: str, state: str) -> str:
     begun = "" if state == "attached" else f" ({state}, so nobody reads it any more)"
     return (
-        f"{month} of {subject} is not dropped yet{begun}: a transaction that began before is still "
+        f"{month} of {policy} is not dropped yet{begun}: a transaction that began before is still "
         "open; the next run goes on"
     )

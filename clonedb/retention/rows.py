@@ -16,7 +16,7 @@ BATCH: Final = 100
 
 
 class _Kind(NamedTuple):
-    """How rows of a subject are found and removed; `condition` takes Expired.before."""
+    """How a policy finds and removes rows; `condition` takes Expired.before."""
 
     find: Callable[..., Any]
     row: type[Expired]
@@ -24,7 +24,7 @@ class _Kind(NamedTuple):
     condition: str
 
 
-def _kind(subject: str) -> _Kind:
+def _kind(policy: str) -> _Kind:
     return {
         "conversation_sessions": _Kind(
             queries.retention.find_old_sessions,
@@ -68,19 +68,19 @@ def _kind(subject: str) -> _Kind:
             queries.knowledge_documents.hard_delete,
             "failed_before",
         ),
-    }[subject]
+    }[policy]
 
 
 async def delete_expired(
-    worker: DatabaseScope, subject: str, *, now: datetime | None = None, batch: int = BATCH
+    worker: DatabaseScope, policy: str, *, now: datetime | None = None, batch: int = BATCH
 ) -> AsyncIterator[int]:
-    """Delete what a subject's policy is over for, the oldest first, under the worker login.
+    """Delete what a policy is over for, the oldest first, under the worker login.
 
-    Yields how many after each batch; nothing where the policy is not enabled. Every row is removed
+    Yields how many after each batch; nothing where it is not enabled. Every row is removed
     under the condition that it is still over, so what was restored meanwhile stays, and of two
     that run at once one removes it.
     """
-    kind = _kind(subject)
+    kind = _kind(policy)
     while True:
         expired = await worker.all(kind.find, kind.row, now=now, limit=batch)
         outcomes = await asyncio.gather(

@@ -112,12 +112,12 @@ async def test_months_that_are_missing_are_made(
     worker: Database, migrated: IsolatedDatabase
 ) -> None:
     with as_superuser(migrated) as connection:
-        connection.execute(
-            "DO $$ DECLARE t text; BEGIN FOR t IN SELECT i.inhrelid::regclass FROM pg_inherits AS i "
-            "WHERE i.inhparent = 'clonedb.conversation_turns'::regclass "
-            "ORDER BY i.inhrelid::regclass::text DESC LIMIT 3 "
-            "LOOP EXECUTE 'DROP TABLE ' || t; END LOOP; END $$"
-        )
+        newest = connection.execute(
+            "SELECT i.inhrelid::regclass::text FROM pg_inherits AS i "
+            "WHERE i.inhparent = 'clonedb.conversation_turns'::regclass ORDER BY 1 DESC LIMIT 3"
+        ).fetchall()
+        for (month,) in newest:
+            connection.execute(f"DROP TABLE {month}".encode())
     assert (await worker.health()).turn_months_ahead == 21
     runs = await asyncio.gather(*(asyncio.to_thread(maintain, migrated) for _ in range(2)))
     made = [step["rows"] for run in runs for step in run if step["step"] == "turn_months_ahead"]

@@ -12,23 +12,23 @@ from clonedb.testing import IsolatedDatabase
 
 SET = (
     "UPDATE clonedb.retention_policies SET keep_days = coalesce(%(keep)s, keep_days), "
-    "enabled = %(enabled)s WHERE subject = %(subject)s"
+    "enabled = %(enabled)s WHERE name = %(name)s"
 )
 
 
 @contextmanager
 def switched_on(
-    database: IsolatedDatabase, *subjects: str, keep_days: int | None = None
+    database: IsolatedDatabase, *policies: str, keep_days: int | None = None
 ) -> Iterator[None]:
-    """The policies of these subjects are on for as long as the block lasts, past the audit log."""
+    """These policies are on for as long as the block lasts, past the audit log."""
     with as_superuser(database) as connection:
         before: list[Any] = connection.execute(
-            "SELECT keep_days, enabled, subject FROM clonedb.retention_policies"
+            "SELECT keep_days, enabled, name FROM clonedb.retention_policies"
         ).fetchall()
-        for subject in subjects:
-            connection.execute(SET, {"keep": keep_days, "enabled": True, "subject": subject})
+        for policy in policies:
+            connection.execute(SET, {"keep": keep_days, "enabled": True, "name": policy})
         try:
             yield
         finally:
-            for keep, enabled, subject in before:
-                connection.execute(SET, {"keep": keep, "enabled": enabled, "subject": subject})
+            for keep, enabled, name in before:
+                connection.execute(SET, {"keep": keep, "enabled": enabled, "name": name})

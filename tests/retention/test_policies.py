@@ -26,14 +26,14 @@ NOT_A_CUSTOMERS = {"cache_use", "rate_limits"}
 
 async def test_nothing_of_a_customers_is_deleted_until_somebody_says_so(app: Database) -> None:
     policies = await app.retention.find_many()
-    assert {policy.subject for policy in policies if policy.enabled} == NOT_A_CUSTOMERS
+    assert {policy.name for policy in policies if policy.enabled} == NOT_A_CUSTOMERS
     assert len(policies) == 14
 
 
 async def test_the_page_for_operators_has_every_policy_as_it_is(app: Database) -> None:
     told = re.findall(r"(?m)^\| `(\w+)` \| (\d+) \| (on|off) \| (.+) \|$", PAGE.read_text())
     assert told == [
-        (one.subject, str(one.keep_days), "on" if one.enabled else "off", one.description)
+        (one.name, str(one.keep_days), "on" if one.enabled else "off", one.description)
         for one in await app.retention.find_many()
     ]
 
@@ -55,7 +55,7 @@ async def test_what_is_set_is_kept_and_on_record_once(
             "WHERE l.action = 'retention_policy.put'"
         ).fetchall()
     details = {
-        "subject": "deleted_users",
+        "policy": "deleted_users",
         "keep_days": 60,
         "enabled": True,
         "login": "clonedb_worker",
@@ -120,7 +120,7 @@ def test_the_command_lists_and_sets(
         )
         assert (code, err) == (0, "")
         stored: dict[str, Any] = msgspec.json.decode(out)
-        assert stored["subject"] == "failed_documents"
+        assert stored["name"] == "failed_documents"
         assert (stored["keep_days"], stored["enabled"]) == (7, True)
     for arguments, message in (
         (["set", "audit_logs"], "nothing to set"),
