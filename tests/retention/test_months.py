@@ -121,6 +121,7 @@ async def test_months_go_only_where_the_policy_is_on_and_only_whole_ones(
     worker: Database, database: IsolatedDatabase, ada: UserScope
 ) -> None:
     there = tables(database)
+    assert await worker.retention.find_expired_months("conversation_turns", NOW) == []
     assert "conversation_turns" not in await run(worker, database)
     assert tables(database) == there
     with switched_on(database, "conversation_turns"):
@@ -219,6 +220,19 @@ async def owners_are_gone(database: IsolatedDatabase) -> None:
                 )
                 if await cursor.fetchone() == (0,):
                     return
+
+
+async def test_while_one_is_at_it_another_leaves_the_months_to_it(
+    worker: Database, database: IsolatedDatabase, ada: UserScope
+) -> None:
+    with switched_on(database, "conversation_turns"), dropping(database) as process:
+        for step in ("marked", "detached", "emptied"):
+            assert line_of(process.stdout) == f"{step} 2011-01"
+            done = (await run(worker, database))["conversation_turns"]
+            assert (done.rows, done.months, done.problem) == (0, [], None)
+            go_on(process)
+        assert line_of(process.stdout) == "dropped 2011-01"
+    marks(database)
 
 
 async def test_killed_at_any_step_it_is_followed_by_a_run_that_goes_on(

@@ -6,7 +6,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -29,6 +29,7 @@ from clonedb import (
     queries,
 )
 from clonedb.maintenance import UpkeepStep, maintain, what_is_over
+from clonedb.retention import delete_expired
 from clonedb.testing import IsolatedDatabase
 
 PROCESS = Path(__file__).parent / "deleting_process.py"
@@ -97,7 +98,10 @@ async def test_what_was_deleted_long_ago_goes_once_and_nothing_else(
     living = await make(mine)
     for one in gone:
         assert await repository.delete(one)
+    long_after = datetime.now(UTC) + timedelta(days=10_000)
     assert subject not in await run(worker, 10_000)
+    # Nor for a caller who does not ask the policy.
+    assert [rows async for rows in delete_expired(worker, subject, now=long_after)] == [0]
     assert ids(migrated, table) == {*gone, living}
     with switched_on(migrated, subject):
         assert (await run(worker, 29))[subject].rows == 0
@@ -224,6 +228,7 @@ async def test_counts_days_figures_and_details_go_by_their_own_time(
             )
             connection.execute(statement.encode(), {"ada": ada.id})
     subjects = ("rate_limits", "daily_usage", "daily_reservations", "audit_subjects", "cache_use")
+    assert await worker.retention.purge_audit_subjects(now=datetime(2999, 1, 1, tzinfo=UTC)) == 0
     with switched_on(migrated, *subjects, keep_days=31):
         for days, rows in ((3, 0), (10, 1), (10, 0), (40, 1)):
             now = datetime.now(UTC) + timedelta(days=days)
@@ -231,7 +236,6 @@ async def test_counts_days_figures_and_details_go_by_their_own_time(
             done = await run(worker, days)
             assert {name: done[name].rows for name in subjects} == dict.fromkeys(subjects, rows)
             assert {name: counted[name] for name in subjects} == dict.fromkeys(subjects, rows)
-    assert await worker.daily_quotas.purge(before=date(9999, 1, 1)) == 0
 
 
 async def test_killed_half_way_it_has_removed_whole_rows_and_the_next_run_goes_on(
