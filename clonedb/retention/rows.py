@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -15,13 +15,15 @@ from clonedb.scopes import DatabaseScope
 BATCH: Final = 100
 
 
+_Remove = Callable[[DatabaseScope, Expired], Awaitable[bool]]
+
+
 class _Kind(NamedTuple):
-    """How a policy finds and removes rows; `condition` takes Expired.before."""
+    """How a policy finds rows, and removes one if it is still over."""
 
     find: Callable[..., Any]
     row: type[Expired]
-    remove: Callable[..., Any]
-    condition: str
+    remove: _Remove
 
 
 def _kind(policy: str) -> _Kind:
@@ -29,46 +31,54 @@ def _kind(policy: str) -> _Kind:
         "conversation_sessions": _Kind(
             queries.retention.find_old_sessions,
             Expired,
-            queries.conversation_sessions.hard_delete,
-            "started_before",
+            _removal(queries.conversation_sessions.hard_delete, "started_before"),
         ),
         "deleted_conversation_sessions": _Kind(
             queries.retention.find_deleted_sessions,
             Expired,
-            queries.conversation_sessions.hard_delete,
-            "deleted_before",
+            _removal(queries.conversation_sessions.hard_delete, "deleted_before"),
         ),
         "deleted_face_models": _Kind(
             queries.retention.find_deleted_face_models,
             Expired,
-            queries.face_models.hard_delete,
-            "deleted_before",
+            _removal(queries.face_models.hard_delete, "deleted_before"),
         ),
         "deleted_knowledge_documents": _Kind(
             queries.retention.find_deleted_documents,
             Expired,
-            queries.knowledge_documents.hard_delete,
-            "deleted_before",
+            _removal(queries.knowledge_documents.hard_delete, "deleted_before"),
         ),
-        "deleted_users": _Kind(
-            queries.retention.find_deleted_users,
-            Expired,
-            queries.users.hard_delete,
-            "deleted_before",
-        ),
+        "deleted_users": _Kind(queries.retention.find_deleted_users, Expired, _erase_user),
         "deleted_voice_models": _Kind(
             queries.retention.find_deleted_voice_models,
             Expired,
-            queries.voice_models.hard_delete,
-            "deleted_before",
+            _removal(queries.voice_models.hard_delete, "deleted_before"),
         ),
         "failed_documents": _Kind(
             queries.retention.find_failed_documents,
             Expired,
-            queries.knowledge_documents.hard_delete,
-            "failed_before",
+            _removal(queries.knowledge_documents.hard_delete, "failed_before"),
         ),
     }[policy]
+
+
+def _removal(hard_delete: Callable[..., Any], condition: str) -> _Remove:
+    """A query whose condition takes Expired.before."""
+
+    async def remove(worker: DatabaseScope, one: Expired) -> bool:
+        removed = await worker.as_user(one.user_id).value(
+            hard_delete, id=one.id, **{condition: one.before}
+        )
+        return removed is not None
+
+    return remove
+
+
+async def _erase_user(worker: DatabaseScope, one: Expired) -> bool:
+    erased = await worker.value(
+        queries.users.hard_delete, id=one.user_id, deleted_before=one.before
+    )
+    return erased is not None
 
 
 async def delete_expired(
@@ -84,7 +94,7 @@ async def delete_expired(
     while True:
         expired = await worker.all(kind.find, kind.row, now=now, limit=batch)
         outcomes = await asyncio.gather(
-            *(_remove(worker, kind, one) for one in expired), return_exceptions=True
+            *(kind.remove(worker, one) for one in expired), return_exceptions=True
         )
         yield sum(outcome is True for outcome in outcomes)
         for outcome in outcomes:
@@ -92,10 +102,3 @@ async def delete_expired(
                 raise outcome
         if len(expired) < batch:
             return
-
-
-async def _remove(worker: DatabaseScope, kind: _Kind, one: Expired) -> bool:
-    removed = await worker.as_user(one.user_id).value(
-        kind.remove, id=one.id, **{kind.condition: one.before}
-    )
-    return removed is not None
