@@ -3,8 +3,9 @@
 -- why: what `clonedb maintain` deletes is a decision of whoever runs the system, and belongs where
 --   the statements that delete can ask it. What is a customer's is kept until it is switched on.
 -- phase: before deploy
--- locks: SHARE on conversation_sessions and knowledge_documents, for an instant: no release has
---   stored any yet
+-- locks: SHARE on conversation_sessions, knowledge_documents (no release has stored any yet)
+-- builds: conversation_sessions_started of conversation_sessions, knowledge_documents_failed of
+--   knowledge_documents
 -- rollback: drops the table with what was set, the functions and the indexes
 
 SET LOCAL ROLE clonedb_owner;

@@ -15,6 +15,7 @@ from clonedb.commands.doctor import doctor
 from clonedb.commands.health import health
 from clonedb.commands.maintain import maintain
 from clonedb.commands.migrate import migrations
+from clonedb.commands.rehearse import rehearse
 from clonedb.commands.retention import retention
 
 app = typer.Typer(
