@@ -17,6 +17,7 @@ from clonedb.commands.maintain import maintain
 from clonedb.commands.migrate import migrations
 from clonedb.commands.rehearse import rehearse
 from clonedb.commands.retention import retention
+from clonedb.commands.review import review
 
 app = typer.Typer(
     no_args_is_help=True,
