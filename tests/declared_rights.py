@@ -48,6 +48,8 @@ TABLES: Final[dict[str, Rights]] = {
     "cache_use": RULES | {"app": "SIU"},
     "daily_quotas": RULES,
     "rate_limit_rules": RULES,
+    # Set by a function, which puts it on record.
+    "retention_policies": LISTED | {"dba": "S"},
     "session_transitions": LISTED | {"dba": "SIUD"},
     "audit_logs": {"app": "Si", "worker": "Si", "readonly": "S", "backup": "S", "dba": "S"},
     "audit_subjects": {"app": "SID", "worker": "SID", "backup": "S", "dba": "SD"},
@@ -64,7 +66,7 @@ OF_A_MONTH: Final[Rights] = {"backup": "S"}
 # No policy asks here who reads: the rows belong to nobody, or no user's login reaches them.
 WITHOUT_POLICIES: Final = {
     *("audit_seals", "cache_budgets", "cache_use", "daily_quotas", "object_deletions"),
-    *("rate_limit_rules", "session_transitions"),
+    *("rate_limit_rules", "retention_policies", "session_transitions"),
     *(name for name in TABLES if name.startswith("public.")),
 }
 
@@ -98,12 +100,16 @@ FUNCTIONS: Final[dict[str, tuple[str, ...]]] = {
     **dict.fromkeys(
         (
             *("create_audit_partitions", "create_turn_partitions", "rate_limit_subject"),
-            "tokens_at",
+            *("tokens_at", "expired_months", "retention_cutoff", "set_retention"),
         ),
         ("worker", "dba"),
     ),
     **dict.fromkeys(
-        ("create_month_partitions", "months_ahead", "partition_floors", "protect_user_table"), ()
+        (
+            *("create_month_partitions", "mark_expired_month", "months_ahead"),
+            *("partition_floors", "protect_user_table"),
+        ),
+        (),
     ),
     "document_search": (*_BOTH, "backup", "dba"),
     "log_rate_limits": ("dba",),
