@@ -156,6 +156,7 @@ from clonedb.repositories.rate_limits import (
     RateLimitStatistics,
     RateLimitWindow,
 )
+from clonedb.repositories.retention import RetentionPolicy, RetentionRepository
 from clonedb.repositories.statistics import StatisticsRepository, SystemTotals
 from clonedb.repositories.users import (
     Login,
@@ -294,6 +295,8 @@ __all__ = [
     "RateLimitStatus",
     "RateLimitWindow",
     "Resolution",
+    "RetentionPolicy",
+    "RetentionRepository",
     "ServerTooOld",
     "SessionEnded",
     "SessionEnding",

@@ -61,6 +61,8 @@ class Health(msgspec.Struct, frozen=True):
     missing_migrations: list[str]
     turn_months_ahead: int | None
     audit_months_ahead: int | None
+    half_detached_months: list[str] | None
+    retention_enabled: list[str] | None
     pool: PoolStatistics
     channels: list[ChannelStatistics]
     problems: list[str]
@@ -74,6 +76,8 @@ class _HealthRow(msgspec.Struct, frozen=True):
     in_recovery: bool
     turn_months_ahead: int
     audit_months_ahead: int
+    half_detached_months: list[str]
+    retention_enabled: list[str]
     login: str
 
 
@@ -215,8 +219,13 @@ class Database(DatabaseScope):
                 if ahead < MONTHS_AHEAD_WARNING:
                     problems.append(
                         f"{what} partitions reach only {ahead} months ahead; run "
-                        f"clonedb.create_{what}_partitions as the worker"
+                        "`clonedb maintain` as the worker"
                     )
+            problems.extend(
+                f"{month} is half detached, its rows are not seen; run `clonedb maintain` with "
+                "CLONEDB_MIGRATOR_URL, or as the owner ALTER TABLE … DETACH PARTITION … FINALIZE"
+                for month in row.half_detached_months
+            )
         channels = self.channel_statistics()
         problems.extend(
             f"channel {channel.name} cannot connect, its calls take the pool: {channel.failure}"
@@ -235,6 +244,8 @@ class Database(DatabaseScope):
             missing_migrations=missing,
             turn_months_ahead=None if row is None else row.turn_months_ahead,
             audit_months_ahead=None if row is None else row.audit_months_ahead,
+            half_detached_months=None if row is None else row.half_detached_months,
+            retention_enabled=None if row is None else row.retention_enabled,
             pool=self.pool_statistics(),
             channels=channels,
             problems=problems,

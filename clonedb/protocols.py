@@ -112,6 +112,7 @@ from clonedb.repositories.rate_limits import (
     RateLimitStatistics,
     RateLimitWindow,
 )
+from clonedb.repositories.retention import ExpiredCount, ExpiredMonth, RetentionPolicy
 from clonedb.repositories.statistics import SystemTotals
 from clonedb.repositories.users import Login, NewUser, SignUp, User, UserFilter, UserPatch
 from clonedb.repositories.vector_search_cache import (
@@ -1191,6 +1192,52 @@ class RateLimitRuleRepository(Protocol):
         ...
 
 
+class RetentionRepository(Protocol):
+    """Every login reads the policies; the worker's and the DBA's set them, which is on record."""
+
+    async def count_expired(self, now: datetime | None = None) -> list[ExpiredCount]:
+        """How many rows each enabled policy is over for, but for months; for the worker and DBA.
+
+        Reads the tables that are asked about.
+        """
+        ...
+
+    async def find_expired_months(
+        self, policy: str, now: datetime | None = None
+    ) -> list[ExpiredMonth]:
+        """The months of `conversation_turns` or `audit_logs` that are over, the next one first."""
+        ...
+
+    async def find_many(self) -> list[RetentionPolicy]:
+        """Every policy, also those that are not enabled, by name."""
+        ...
+
+    async def purge_audit_subjects(
+        self, *, now: datetime | None = None, limit: int = DEFAULT_BATCH
+    ) -> int:
+        """Delete up to `limit` details of audit entries that are over, the oldest first.
+
+        Under the worker login. Returns how many; call it again while that is `limit`.
+        """
+        ...
+
+    async def purge_cache_use(
+        self, *, now: datetime | None = None, limit: int = DEFAULT_BATCH
+    ) -> int:
+        """The same for the hours of the caches' figures."""
+        ...
+
+    async def put(
+        self, name: str, *, keep: timedelta | None = None, enabled: bool | None = None
+    ) -> RetentionPolicy:
+        """Set how long something is kept, in whole days, and whether it is deleted afterwards.
+
+        What is None stays as it is. `clonedb.maintain` deletes by it from its next batch on. Raises
+        NotFound for a policy that there is not, and InvalidInput for too short or too long.
+        """
+        ...
+
+
 class StatisticsRepository(Protocol):
     """Figures across users, for the worker login: the app login sees no rows."""
 
@@ -1636,6 +1683,7 @@ if TYPE_CHECKING:
     from clonedb.repositories.llm_response_cache import LlmResponseCache as RealLlmResponseCache
     from clonedb.repositories.rate_limits import RateLimitRepository as RealRateLimitRepository
     from clonedb.repositories.rate_limit_rules import RateLimitRuleRepository as RealRateLimitRuleRepository
+    from clonedb.repositories.retention import RetentionRepository as RealRetentionRepository
     from clonedb.repositories.statistics import StatisticsRepository as RealStatisticsRepository
     from clonedb.repositories.audit_logs import SystemAuditLogRepository as RealSystemAuditLogRepository
     from clonedb.repositories.caches import SystemCacheRepository as RealSystemCacheRepository
@@ -1686,6 +1734,9 @@ if TYPE_CHECKING:
         return real
 
     def _RateLimitRuleRepository(real: RealRateLimitRuleRepository) -> RateLimitRuleRepository:
+        return real
+
+    def _RetentionRepository(real: RealRetentionRepository) -> RetentionRepository:
         return real
 
     def _StatisticsRepository(real: RealStatisticsRepository) -> StatisticsRepository:

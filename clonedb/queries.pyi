@@ -1204,6 +1204,8 @@ class _ConversationSessions:
         *,
         user_id: UUID | None,
         id: UUID | None,
+        deleted_before: datetime | None = ...,
+        started_before: datetime | None = ...,
     ) -> Awaitable[UUID | None]:
         """Removes a session, living or deleted, and its turns.
 
@@ -1719,10 +1721,11 @@ class _Database:
         self,
         conn: Target,
         /,
-    ) -> Awaitable[tuple[bool, int | None, int | None, str] | None]:
-        """Whether the server is a standby, and for how many months partitions stand ready.
+    ) -> Awaitable[tuple[bool, int | None, int | None, list[str], list[str], str] | None]:
+        """Whether the server is a standby, for how many months partitions stand ready, whether one was left
+        half detached, and what is deleted by a retention policy.
 
-        Columns: in_recovery, turn_months_ahead, audit_months_ahead, login.
+        Columns: in_recovery, turn_months_ahead, audit_months_ahead, half_detached_months, retention_enabled, login.
         """
 
 class _DocumentQueue:
@@ -2310,6 +2313,7 @@ class _FaceModels:
         *,
         user_id: UUID | None,
         id: UUID | None,
+        deleted_before: datetime | None = ...,
     ) -> Awaitable[UUID | None]:
         """Removes a model, living or deleted, and takes it off the sessions that refer to it.
         Sessions are locked before the model, as a call that gives a session a model does.
@@ -2601,6 +2605,8 @@ class _KnowledgeDocuments:
         *,
         user_id: UUID | None,
         id: UUID | None,
+        deleted_before: datetime | None = ...,
+        failed_before: datetime | None = ...,
     ) -> Awaitable[UUID | None]:
         """Removes a document, living or deleted.
 
@@ -3050,6 +3056,52 @@ class _Partitions:
         """Makes the months of conversation turns that are missing, and returns how many were made.
 
         Columns: create_turn_partitions.
+        """
+    def find_expired(
+        self,
+        conn: Target,
+        /,
+        *,
+        policy: str,
+        now: datetime | None,
+    ) -> Awaitable[list[tuple[date | None, str | None, bool | None, str | None]]]:
+        """The months that a retention policy is over for, what was begun and then the oldest first, each with
+        the statement that comes next for it. The owner's connection sends that by itself: DETACH
+        CONCURRENTLY runs in no transaction.
+
+        Columns: month, state, marked, statement.
+        """
+    def find_expired_cursor(
+        self,
+        conn: Target,
+        /,
+        *,
+        policy: str,
+        now: datetime | None,
+    ) -> AsyncIterator[tuple[date | None, str | None, bool | None, str | None]]:
+        """The months that a retention policy is over for, what was begun and then the oldest first, each with
+        the statement that comes next for it. The owner's connection sends that by itself: DETACH
+        CONCURRENTLY runs in no transaction.
+
+        Columns: month, state, marked, statement.
+        """
+    def mark_expired(
+        self,
+        conn: Target,
+        /,
+        *,
+        policy: str | None,
+        month: date | None,
+        now: datetime | None,
+    ) -> Awaitable[str | None]:
+        """Marks a month as one to be dropped, and puts that on record; for the owner alone.
+
+        Columns: mark_expired_month.
+        """
+    def try_lock(self, conn: Target, /, *, policy: str | None) -> Awaitable[bool | None]:
+        """Whether this session is the one that takes months of a table away, until it ends.
+
+        Columns: pg_try_advisory_lock.
         """
 
 class _PrivacyErasure:
@@ -3543,6 +3595,249 @@ class _RateLimits:
         """Takes tokens for requests one after another, each from every bucket that it concerns or from none.
 
         Columns: granted, scopes, endpoints, tiers, capacities, refills, tokens, aheads, looked_at.
+        """
+
+class _Retention:
+    def count_expired(
+        self,
+        conn: Target,
+        /,
+        *,
+        now: datetime | None,
+    ) -> Awaitable[list[tuple[str, int]]]:
+        """How much of each policy is over, but for months, which partitions.sql has.
+
+        Columns: name, expired.
+        """
+    def count_expired_cursor(
+        self,
+        conn: Target,
+        /,
+        *,
+        now: datetime | None,
+    ) -> AsyncIterator[tuple[str, int]]:
+        """How much of each policy is over, but for months, which partitions.sql has.
+
+        Columns: name, expired.
+        """
+    def find_deleted_documents(
+        self,
+        conn: Target,
+        /,
+        *,
+        now: datetime | None,
+        limit: int | None,
+    ) -> Awaitable[list[tuple[UUID, UUID, datetime]]]:
+        """Documents that were deleted so long ago that they go, the longest ago first.
+
+        Columns: user_id, id, before.
+        """
+    def find_deleted_documents_cursor(
+        self,
+        conn: Target,
+        /,
+        *,
+        now: datetime | None,
+        limit: int | None,
+    ) -> AsyncIterator[tuple[UUID, UUID, datetime]]:
+        """Documents that were deleted so long ago that they go, the longest ago first.
+
+        Columns: user_id, id, before.
+        """
+    def find_deleted_face_models(
+        self,
+        conn: Target,
+        /,
+        *,
+        now: datetime | None,
+        limit: int | None,
+    ) -> Awaitable[list[tuple[UUID, UUID, datetime]]]:
+        """Face models that were deleted so long ago that they go, the longest ago first.
+
+        Columns: user_id, id, before.
+        """
+    def find_deleted_face_models_cursor(
+        self,
+        conn: Target,
+        /,
+        *,
+        now: datetime | None,
+        limit: int | None,
+    ) -> AsyncIterator[tuple[UUID, UUID, datetime]]:
+        """Face models that were deleted so long ago that they go, the longest ago first.
+
+        Columns: user_id, id, before.
+        """
+    def find_deleted_sessions(
+        self,
+        conn: Target,
+        /,
+        *,
+        now: datetime | None,
+        limit: int | None,
+    ) -> Awaitable[list[tuple[UUID, UUID, datetime]]]:
+        """Sessions that were deleted so long ago that they go, the longest ago first.
+
+        Columns: user_id, id, before.
+        """
+    def find_deleted_sessions_cursor(
+        self,
+        conn: Target,
+        /,
+        *,
+        now: datetime | None,
+        limit: int | None,
+    ) -> AsyncIterator[tuple[UUID, UUID, datetime]]:
+        """Sessions that were deleted so long ago that they go, the longest ago first.
+
+        Columns: user_id, id, before.
+        """
+    def find_deleted_users(
+        self,
+        conn: Target,
+        /,
+        *,
+        now: datetime | None,
+        limit: int | None,
+    ) -> Awaitable[list[tuple[UUID, UUID, datetime]]]:
+        """Users who were deleted so long ago that they go, the longest ago first.
+
+        Columns: user_id, id, before.
+        """
+    def find_deleted_users_cursor(
+        self,
+        conn: Target,
+        /,
+        *,
+        now: datetime | None,
+        limit: int | None,
+    ) -> AsyncIterator[tuple[UUID, UUID, datetime]]:
+        """Users who were deleted so long ago that they go, the longest ago first.
+
+        Columns: user_id, id, before.
+        """
+    def find_deleted_voice_models(
+        self,
+        conn: Target,
+        /,
+        *,
+        now: datetime | None,
+        limit: int | None,
+    ) -> Awaitable[list[tuple[UUID, UUID, datetime]]]:
+        """Voice models that were deleted so long ago that they go, the longest ago first.
+
+        Columns: user_id, id, before.
+        """
+    def find_deleted_voice_models_cursor(
+        self,
+        conn: Target,
+        /,
+        *,
+        now: datetime | None,
+        limit: int | None,
+    ) -> AsyncIterator[tuple[UUID, UUID, datetime]]:
+        """Voice models that were deleted so long ago that they go, the longest ago first.
+
+        Columns: user_id, id, before.
+        """
+    def find_failed_documents(
+        self,
+        conn: Target,
+        /,
+        *,
+        now: datetime | None,
+        limit: int | None,
+    ) -> Awaitable[list[tuple[UUID, UUID, datetime]]]:
+        """Documents that could not be processed and are so old that they go, the oldest first.
+
+        Columns: user_id, id, before.
+        """
+    def find_failed_documents_cursor(
+        self,
+        conn: Target,
+        /,
+        *,
+        now: datetime | None,
+        limit: int | None,
+    ) -> AsyncIterator[tuple[UUID, UUID, datetime]]:
+        """Documents that could not be processed and are so old that they go, the oldest first.
+
+        Columns: user_id, id, before.
+        """
+    def find_old_sessions(
+        self,
+        conn: Target,
+        /,
+        *,
+        now: datetime | None,
+        limit: int | None,
+    ) -> Awaitable[list[tuple[UUID, UUID, datetime]]]:
+        """Sessions that are so old that they go, the oldest first. A week counts for their turns.
+
+        Columns: user_id, id, before.
+        """
+    def find_old_sessions_cursor(
+        self,
+        conn: Target,
+        /,
+        *,
+        now: datetime | None,
+        limit: int | None,
+    ) -> AsyncIterator[tuple[UUID, UUID, datetime]]:
+        """Sessions that are so old that they go, the oldest first. A week counts for their turns.
+
+        Columns: user_id, id, before.
+        """
+    def find_policies(
+        self,
+        conn: Target,
+        /,
+    ) -> Awaitable[list[tuple[str, int, bool, str, datetime]]]:
+        """Every policy.
+
+        Columns: name, keep_days, enabled, description, updated_at.
+        """
+    def find_policies_cursor(
+        self,
+        conn: Target,
+        /,
+    ) -> AsyncIterator[tuple[str, int, bool, str, datetime]]:
+        """Every policy.
+
+        Columns: name, keep_days, enabled, description, updated_at.
+        """
+    def purge_audit_subjects(
+        self,
+        conn: Target,
+        /,
+        *,
+        now: datetime | None,
+        limit: int | None,
+    ) -> Awaitable[int]:
+        """Deletes details of entries of the audit log that are over, the oldest first; the entries stay.
+        """
+    def purge_cache_use(
+        self,
+        conn: Target,
+        /,
+        *,
+        now: datetime | None,
+        limit: int | None,
+    ) -> Awaitable[int]:
+        """Deletes hours of the caches' figures that are over, the oldest first.
+        """
+    def set_policy(
+        self,
+        conn: Target,
+        /,
+        *,
+        name: str | None,
+        keep_days: int | None,
+        enabled: bool | None,
+    ) -> Awaitable[tuple[str | None, int | None, bool | None, str | None, datetime | None] | None]:
+        """Sets a policy, or of it what is not NULL, and puts that on record; no row where there is none.
+
+        Columns: name, keep_days, enabled, description, updated_at.
         """
 
 class _Statistics:
@@ -4525,6 +4820,7 @@ class _VoiceModels:
         *,
         user_id: UUID | None,
         id: UUID | None,
+        deleted_before: datetime | None = ...,
     ) -> Awaitable[UUID | None]:
         """Removes a model, living or deleted, and takes it off the sessions that refer to it.
         Sessions are locked before the model, as a call that gives a session a model does.
@@ -4622,6 +4918,7 @@ privacy_erasure: _PrivacyErasure
 privacy_export: _PrivacyExport
 rate_limit_rules: _RateLimitRules
 rate_limits: _RateLimits
+retention: _Retention
 statistics: _Statistics
 stored_objects: _StoredObjects
 users: _Users

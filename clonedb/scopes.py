@@ -23,6 +23,7 @@ from clonedb.repositories.face_models import FaceModelRepository
 from clonedb.repositories.knowledge_documents import KnowledgeDocumentRepository
 from clonedb.repositories.rate_limit_rules import RateLimitRuleRepository
 from clonedb.repositories.rate_limits import AddressRateLimitRepository, RateLimitRepository
+from clonedb.repositories.retention import RetentionRepository
 from clonedb.repositories.statistics import StatisticsRepository
 from clonedb.repositories.users import UserRepository
 from clonedb.repositories.voice_models import VoiceModelRepository
@@ -163,6 +164,11 @@ class DatabaseScope(Scope):
     def knowledge_documents(self) -> DocumentQueue:
         """The queue of documents to process, for the worker login."""
         return DocumentQueue(self)
+
+    @property
+    def retention(self) -> RetentionRepository:
+        """How long what is kept; the worker and the DBA set it."""
+        return RetentionRepository(self)
 
     @property
     def statistics(self) -> StatisticsRepository:

@@ -54,7 +54,13 @@ SUPERUSER = "clonedb_superuser"
 _NEXT_TRANSACTION: Final = "SELECT pg_snapshot_xmax(pg_current_snapshot())"
 
 # The tables that migrations fill, in an order that their keys allow.
-_SEEDED: Final = ("session_transitions", "rate_limit_rules", "daily_quotas", "cache_budgets")
+_SEEDED: Final = (
+    "session_transitions",
+    "rate_limit_rules",
+    "daily_quotas",
+    "cache_budgets",
+    "retention_policies",
+)
 
 
 class IsolatedDatabase(NamedTuple):

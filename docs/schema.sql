@@ -768,6 +768,101 @@ login the context''s living user alone exists.';
 
 
 --
+-- Name: expired_months(timestamp with time zone); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE FUNCTION clonedb.expired_months(p_now timestamp with time zone) RETURNS TABLE(policy text, month date, partition_name text, state text, marked boolean, statement text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+WITH parent AS (
+    SELECT
+        c.oid,
+        c.relname::text AS policy,
+        clonedb.retention_cutoff(c.relname::text, p_now) AS cutoff
+    FROM pg_class AS c
+    WHERE c.oid IN ('clonedb.conversation_turns'::regclass, 'clonedb.audit_logs'::regclass)
+),
+known AS (
+    SELECT
+        parent.policy,
+        parent.cutoff,
+        c.oid,
+        c.relname,
+        c.relispartition,
+        i.inhdetachpending,
+        to_date(right(c.relname, 7), 'YYYY_MM') AS month,
+        pg_get_expr(c.relpartbound, c.oid) AS bounds,
+        obj_description(c.oid, 'pg_class') IS NOT DISTINCT FROM format(
+            '%s of %s (UTC), expired.', parent.policy, replace(right(c.relname, 7), '_', '-')
+        ) AS marked
+    FROM parent
+    INNER JOIN pg_class AS c
+        ON c.relnamespace = 'clonedb'::regnamespace
+            AND c.relkind = 'r'
+            AND c.relname ~ ('^' || parent.policy || '_[0-9]{4}_(0[1-9]|1[0-2])$')
+    LEFT JOIN pg_inherits AS i ON i.inhrelid = c.oid AND i.inhparent = parent.oid
+    WHERE parent.cutoff IS NOT NULL
+)
+SELECT
+    known.policy,
+    known.month,
+    known.relname::text,
+    CASE
+        WHEN known.inhdetachpending THEN 'half detached'
+        WHEN known.relispartition THEN 'attached'
+        ELSE 'detached'
+    END,
+    known.marked,
+    CASE
+        WHEN known.inhdetachpending
+            THEN format(
+                'ALTER TABLE clonedb.%I DETACH PARTITION clonedb.%I FINALIZE',
+                known.policy,
+                known.relname
+            )
+        WHEN known.relispartition
+            THEN format(
+                'ALTER TABLE clonedb.%I DETACH PARTITION clonedb.%I CONCURRENTLY',
+                known.policy,
+                known.relname
+            )
+        WHEN pg_relation_size(known.oid) > 0 THEN format('TRUNCATE clonedb.%I', known.relname)
+        ELSE format('DROP TABLE clonedb.%I', known.relname)
+    END
+FROM known
+WHERE ((known.month + interval '1 month') AT TIME ZONE 'UTC') <= known.cutoff
+    AND CASE
+        WHEN known.relispartition
+            -- It holds what its name says.
+            THEN known.bounds = format(
+                'FOR VALUES FROM (%L) TO (%L)',
+                clonedb.uuid_v7_floor(known.month::timestamp AT TIME ZONE 'UTC'),
+                clonedb.uuid_v7_floor((known.month + interval '1 month') AT TIME ZONE 'UTC')
+            )
+        ELSE known.marked
+    END
+-- One that is half detached stands in the way of the others.
+ORDER BY
+    known.policy,
+    coalesce(known.inhdetachpending, false) DESC,
+    known.relispartition ASC,
+    known.month ASC
+$_$;
+
+
+ALTER FUNCTION clonedb.expired_months(p_now timestamp with time zone) OWNER TO clonedb_owner;
+
+--
+-- Name: FUNCTION expired_months(p_now timestamp with time zone); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON FUNCTION clonedb.expired_months(p_now timestamp with time zone) IS 'The months of turns and of the audit log that are wholly older than their retention policy keeps
+them, each with its state, whether it is marked, and the statement that comes next for it. For a
+policy, what was begun comes first, then the oldest. None where the policy is not enabled.';
+
+
+--
 -- Name: fetch_person_rows(integer); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -1035,6 +1130,78 @@ ALTER FUNCTION clonedb.log_rate_limits(p_logged boolean) OWNER TO clonedb_owner;
 
 COMMENT ON FUNCTION clonedb.log_rate_limits(p_logged boolean) IS 'Makes the buckets survive a crash, or start full after one. Nobody takes tokens while the table is
 written anew; with logged buckets whoever is admitted waits for the disk.';
+
+
+--
+-- Name: mark_expired_month(text, date, timestamp with time zone); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE FUNCTION clonedb.mark_expired_month(p_policy text, p_month date, p_now timestamp with time zone) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_floor constant uuid := clonedb.uuid_v7_floor(p_month::timestamp AT TIME ZONE 'UTC');
+    v_ceiling constant uuid := clonedb.uuid_v7_floor(
+        (p_month + interval '1 month') AT TIME ZONE 'UTC'
+    );
+    v_name text;
+BEGIN
+    -- Whoever switches it off comes before or after this, not between.
+    PERFORM FROM clonedb.retention_policies AS p WHERE p.name = p_policy FOR SHARE;
+    SELECT e.partition_name
+    INTO v_name
+    FROM clonedb.expired_months(p_now) AS e
+    WHERE e.policy = p_policy
+        AND e.month = p_month
+        AND e.state = 'attached';
+    IF NOT FOUND THEN
+        RETURN 'kept';
+    END IF;
+    -- Entries from a seal's horizon on are in no seal.
+    IF p_policy = 'audit_logs' AND EXISTS (
+        SELECT
+        FROM (
+            SELECT
+                l.system_identifier,
+                max(l.xid::text::bigint) AS last_xid
+            FROM clonedb.audit_logs AS l
+            WHERE l.id >= v_floor
+                AND l.id < v_ceiling
+            GROUP BY l.system_identifier
+        ) AS stored
+        WHERE stored.last_xid >= coalesce(
+            (
+                SELECT max(s.to_xid::text::bigint)
+                FROM clonedb.audit_seals AS s
+                WHERE s.system_identifier = stored.system_identifier
+            ),
+            0
+        )
+    ) THEN
+        RETURN 'not sealed';
+    END IF;
+    EXECUTE format(
+        'COMMENT ON TABLE clonedb.%I IS %L',
+        v_name,
+        format('%s of %s (UTC), expired.', p_policy, to_char(p_month, 'YYYY-MM'))
+    );
+    INSERT INTO clonedb.audit_logs (action, resource, result)
+    VALUES ('retention.drop_month', p_policy || '/' || v_floor, 'success');
+    RETURN 'marked';
+END
+$$;
+
+
+ALTER FUNCTION clonedb.mark_expired_month(p_policy text, p_month date, p_now timestamp with time zone) OWNER TO clonedb_owner;
+
+--
+-- Name: FUNCTION mark_expired_month(p_policy text, p_month date, p_now timestamp with time zone); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON FUNCTION clonedb.mark_expired_month(p_policy text, p_month date, p_now timestamp with time zone) IS 'Marks a month that is over as one to be dropped, and puts that on record: the resource is the
+table and the lowest id of the month. Returns marked; kept, where the policy keeps it by now; or
+not sealed, for a month of the audit log with entries that no seal covers. For the owner alone.';
 
 
 --
@@ -1887,6 +2054,31 @@ same id reserves once: again it says the same, or other_seconds where it was for
 
 
 --
+-- Name: retention_cutoff(text, timestamp with time zone); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE FUNCTION clonedb.retention_cutoff(p_name text, p_now timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+SELECT p_now - make_interval(hours => 24 * p.keep_days)
+FROM clonedb.retention_policies AS p
+WHERE p.name = p_name
+    AND p.enabled
+$$;
+
+
+ALTER FUNCTION clonedb.retention_cutoff(p_name text, p_now timestamp with time zone) OWNER TO clonedb_owner;
+
+--
+-- Name: FUNCTION retention_cutoff(p_name text, p_now timestamp with time zone); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON FUNCTION clonedb.retention_cutoff(p_name text, p_now timestamp with time zone) IS 'What is older than this is to be deleted, as of p_now; NULL, which nothing is older than, for a
+policy that is not enabled. Statements that delete compare with it, so that none can forget to ask.';
+
+
+--
 -- Name: seal_audit_logs(integer); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -2200,6 +2392,139 @@ ALTER FUNCTION clonedb.session_window_start(p_started_at timestamp with time zon
 --
 
 COMMENT ON FUNCTION clonedb.session_window_start(p_started_at timestamp with time zone) IS 'The lowest id that a turn of a session started then may have: 5 minutes of slack for clocks.';
+
+
+--
+-- Name: retention_policies; Type: TABLE; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE TABLE clonedb.retention_policies (
+    name text NOT NULL,
+    description text NOT NULL,
+    keep_days integer NOT NULL,
+    enabled boolean DEFAULT false NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT retention_policies_audit_logs_are_kept_a_month CHECK (((name <> 'audit_logs'::text) OR (keep_days >= 31))),
+    CONSTRAINT retention_policies_description_is_short CHECK (((char_length(description) >= 1) AND (char_length(description) <= 200))),
+    CONSTRAINT retention_policies_keep_days_is_plausible CHECK (((keep_days >= 1) AND (keep_days <= 36500))),
+    CONSTRAINT retention_policies_name_is_plain CHECK (((char_length(name) <= 100) AND (name ~ '^[a-z][a-z_]*$'::text)))
+);
+
+
+ALTER TABLE clonedb.retention_policies OWNER TO clonedb_owner;
+
+--
+-- Name: TABLE retention_policies; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON TABLE clonedb.retention_policies IS 'How long what is kept, and whether `clonedb maintain` deletes it afterwards. Set by
+clonedb.set_retention(); what is not enabled is kept for ever.';
+
+
+--
+-- Name: COLUMN retention_policies.name; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.retention_policies.name IS 'What is kept: a table, or which of its rows. [personal: none]';
+
+
+--
+-- Name: COLUMN retention_policies.description; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.retention_policies.description IS 'What goes, and from when on its days are counted. [personal: none]';
+
+
+--
+-- Name: COLUMN retention_policies.keep_days; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.retention_policies.keep_days IS 'How many days of 24 hours it is kept. [personal: none]';
+
+
+--
+-- Name: COLUMN retention_policies.enabled; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.retention_policies.enabled IS 'Whether it is deleted afterwards; false from the start for what is a customer''s.
+[personal: none]';
+
+
+--
+-- Name: COLUMN retention_policies.created_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.retention_policies.created_at IS 'When the policy was made. [personal: none]';
+
+
+--
+-- Name: COLUMN retention_policies.updated_at; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON COLUMN clonedb.retention_policies.updated_at IS 'When it was last set. [personal: none]';
+
+
+--
+-- Name: set_retention(text, integer, boolean); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE FUNCTION clonedb.set_retention(p_name text, p_keep_days integer, p_enabled boolean) RETURNS SETOF clonedb.retention_policies
+    LANGUAGE plpgsql SECURITY DEFINER ROWS 1
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_policy clonedb.retention_policies;
+    v_entry uuid;
+BEGIN
+    SELECT p.*
+    INTO v_policy
+    FROM clonedb.retention_policies AS p
+    WHERE p.name = p_name
+    FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    IF coalesce(p_keep_days, v_policy.keep_days) <> v_policy.keep_days
+        OR coalesce(p_enabled, v_policy.enabled) <> v_policy.enabled
+    THEN
+        UPDATE clonedb.retention_policies AS p
+        SET
+            keep_days = coalesce(p_keep_days, p.keep_days),
+            enabled = coalesce(p_enabled, p.enabled),
+            updated_at = statement_timestamp()
+        WHERE p.name = p_name
+        RETURNING p.* INTO v_policy;
+
+        INSERT INTO clonedb.audit_logs (action, resource, result)
+        VALUES ('retention_policy.put', 'retention_policies', 'success')
+        RETURNING id INTO v_entry;
+        -- What was set, and as whom: a login may be named after a person, so beside the log.
+        INSERT INTO clonedb.audit_subjects (user_id, id, metadata)
+        VALUES (
+            '00000000-0000-0000-0000-000000000000',
+            v_entry,
+            jsonb_build_object(
+                'policy', v_policy.name,
+                'keep_days', v_policy.keep_days,
+                'enabled', v_policy.enabled,
+                'login', session_user
+            )
+        );
+    END IF;
+    RETURN NEXT v_policy;
+END
+$$;
+
+
+ALTER FUNCTION clonedb.set_retention(p_name text, p_keep_days integer, p_enabled boolean) OWNER TO clonedb_owner;
+
+--
+-- Name: FUNCTION set_retention(p_name text, p_keep_days integer, p_enabled boolean); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON FUNCTION clonedb.set_retention(p_name text, p_keep_days integer, p_enabled boolean) IS 'Sets how many days something is kept and whether it is deleted afterwards; NULL leaves either as it
+is. Returns the policy, or no row where there is none. A change is put on record in the audit log.';
 
 
 --
@@ -5956,6 +6281,14 @@ ALTER TABLE ONLY clonedb.rate_limits
 
 
 --
+-- Name: retention_policies retention_policies_pkey; Type: CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
+--
+
+ALTER TABLE ONLY clonedb.retention_policies
+    ADD CONSTRAINT retention_policies_pkey PRIMARY KEY (name);
+
+
+--
 -- Name: session_transitions session_transitions_pkey; Type: CONSTRAINT; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -6194,6 +6527,20 @@ COMMENT ON INDEX clonedb.conversation_sessions_open IS 'Sessions that go on: tho
 
 
 --
+-- Name: conversation_sessions_started; Type: INDEX; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE INDEX conversation_sessions_started ON clonedb.conversation_sessions USING btree (started_at);
+
+
+--
+-- Name: INDEX conversation_sessions_started; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON INDEX clonedb.conversation_sessions_started IS 'Sessions by age, across users, to delete the old ones.';
+
+
+--
 -- Name: conversation_sessions_voice_model; Type: INDEX; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -6331,6 +6678,20 @@ CREATE INDEX knowledge_documents_deleted ON clonedb.knowledge_documents USING bt
 --
 
 COMMENT ON INDEX clonedb.knowledge_documents_deleted IS 'Deleted documents by their stamp: to restore with their user, and to purge.';
+
+
+--
+-- Name: knowledge_documents_failed; Type: INDEX; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE INDEX knowledge_documents_failed ON clonedb.knowledge_documents USING btree (uploaded_at) WHERE ((status = 'failed'::text) AND (deleted_at IS NULL));
+
+
+--
+-- Name: INDEX knowledge_documents_failed; Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON INDEX clonedb.knowledge_documents_failed IS 'Documents that could not be processed, oldest first, across users, to delete the old ones.';
 
 
 --
@@ -7636,6 +7997,15 @@ GRANT ALL ON FUNCTION clonedb.erase_user(p_user_id uuid, p_deleted_before timest
 
 
 --
+-- Name: FUNCTION expired_months(p_now timestamp with time zone); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+REVOKE ALL ON FUNCTION clonedb.expired_months(p_now timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION clonedb.expired_months(p_now timestamp with time zone) TO clonedb_worker;
+GRANT ALL ON FUNCTION clonedb.expired_months(p_now timestamp with time zone) TO clonedb_dba;
+
+
+--
 -- Name: FUNCTION fetch_person_rows(p_bytes integer); Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -7708,6 +8078,13 @@ GRANT ALL ON FUNCTION clonedb.living_user_id() TO clonedb_dba;
 REVOKE ALL ON FUNCTION clonedb.log_rate_limits(p_logged boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION clonedb.log_rate_limits(p_logged boolean) TO clonedb_migrator;
 GRANT ALL ON FUNCTION clonedb.log_rate_limits(p_logged boolean) TO clonedb_dba;
+
+
+--
+-- Name: FUNCTION mark_expired_month(p_policy text, p_month date, p_now timestamp with time zone); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+REVOKE ALL ON FUNCTION clonedb.mark_expired_month(p_policy text, p_month date, p_now timestamp with time zone) FROM PUBLIC;
 
 
 --
@@ -7925,6 +8302,15 @@ GRANT ALL ON FUNCTION clonedb.reserve_conversation(p_id uuid, p_seconds numeric)
 
 
 --
+-- Name: FUNCTION retention_cutoff(p_name text, p_now timestamp with time zone); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+REVOKE ALL ON FUNCTION clonedb.retention_cutoff(p_name text, p_now timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION clonedb.retention_cutoff(p_name text, p_now timestamp with time zone) TO clonedb_worker;
+GRANT ALL ON FUNCTION clonedb.retention_cutoff(p_name text, p_now timestamp with time zone) TO clonedb_dba;
+
+
+--
 -- Name: FUNCTION seal_audit_logs(p_limit integer); Type: ACL; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -7975,6 +8361,26 @@ GRANT ALL ON FUNCTION clonedb.session_window_start(p_started_at timestamp with t
 GRANT ALL ON FUNCTION clonedb.session_window_start(p_started_at timestamp with time zone) TO clonedb_readonly;
 GRANT ALL ON FUNCTION clonedb.session_window_start(p_started_at timestamp with time zone) TO clonedb_backup;
 GRANT ALL ON FUNCTION clonedb.session_window_start(p_started_at timestamp with time zone) TO clonedb_dba;
+
+
+--
+-- Name: TABLE retention_policies; Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+GRANT SELECT ON TABLE clonedb.retention_policies TO clonedb_app;
+GRANT SELECT ON TABLE clonedb.retention_policies TO clonedb_worker;
+GRANT SELECT ON TABLE clonedb.retention_policies TO clonedb_readonly;
+GRANT SELECT ON TABLE clonedb.retention_policies TO clonedb_backup;
+GRANT SELECT ON TABLE clonedb.retention_policies TO clonedb_dba;
+
+
+--
+-- Name: FUNCTION set_retention(p_name text, p_keep_days integer, p_enabled boolean); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+REVOKE ALL ON FUNCTION clonedb.set_retention(p_name text, p_keep_days integer, p_enabled boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION clonedb.set_retention(p_name text, p_keep_days integer, p_enabled boolean) TO clonedb_worker;
+GRANT ALL ON FUNCTION clonedb.set_retention(p_name text, p_keep_days integer, p_enabled boolean) TO clonedb_dba;
 
 
 --

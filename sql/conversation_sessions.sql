@@ -580,12 +580,14 @@ SELECT
 FROM newest
 ORDER BY turn_number ASC NULLS FIRST;
 
--- name: hard_delete(user_id, id)$
+-- name: hard_delete(user_id, id, deleted_before, started_before)$
 -- Removes a session, living or deleted, and its turns.
 WITH changed AS (
     DELETE FROM clonedb.conversation_sessions AS s
     WHERE s.user_id = :user_id::uuid
         AND s.id = :id::uuid
+        AND s.deleted_at < :deleted_before::timestamptz  -- filter: deleted_before
+        AND s.started_at < :started_before::timestamptz  -- filter: started_before
     RETURNING s.id
 ),
 audited AS (

@@ -8,9 +8,22 @@ WHERE m.migration_id IS NOT NULL
 ORDER BY m.migration_id;
 
 -- name: health()^
--- Whether the server is a standby, and for how many months partitions stand ready.
+-- Whether the server is a standby, for how many months partitions stand ready, whether one was left
+-- half detached, and what is deleted by a retention policy.
 SELECT
     pg_is_in_recovery() AS in_recovery,
     clonedb.turn_months_ahead() AS turn_months_ahead,
     clonedb.audit_months_ahead() AS audit_months_ahead,
+    ARRAY(
+        SELECT i.inhrelid::regclass::text
+        FROM pg_inherits AS i
+        WHERE i.inhdetachpending
+        ORDER BY i.inhrelid
+    ) AS half_detached_months,
+    ARRAY(
+        SELECT p.name
+        FROM clonedb.retention_policies AS p
+        WHERE p.enabled
+        ORDER BY p.name
+    ) AS retention_enabled,
     current_user::text AS login;

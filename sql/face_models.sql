@@ -387,7 +387,7 @@ ORDER BY f.created_at DESC, f.id DESC  -- order: newest
 ORDER BY f.created_at ASC, f.id ASC  -- order: oldest
 LIMIT :limit::bigint;
 
--- name: hard_delete(user_id, id)$
+-- name: hard_delete(user_id, id, deleted_before)$
 -- Removes a model, living or deleted, and takes it off the sessions that refer to it.
 -- Sessions are locked before the model, as a call that gives a session a model does.
 WITH referring AS (
@@ -395,6 +395,13 @@ WITH referring AS (
     FROM clonedb.conversation_sessions AS s
     WHERE s.user_id = :user_id::uuid
         AND s.face_model_id = :id::uuid
+        AND EXISTS (  -- filter: deleted_before
+            SELECT  -- filter: deleted_before
+            FROM clonedb.face_models AS f  -- filter: deleted_before
+            WHERE f.user_id = :user_id::uuid  -- filter: deleted_before
+                AND f.id = :id::uuid  -- filter: deleted_before
+                AND f.deleted_at < :deleted_before::timestamptz  -- filter: deleted_before
+        )  -- filter: deleted_before
     ORDER BY s.id
     FOR NO KEY UPDATE
 ),
@@ -413,6 +420,7 @@ changed AS (
     DELETE FROM clonedb.face_models AS f
     WHERE f.user_id = :user_id::uuid
         AND f.id = :id::uuid
+        AND f.deleted_at < :deleted_before::timestamptz  -- filter: deleted_before
         -- Counting them locks and clears the sessions first.
         AND (SELECT count(*) FROM cleared) >= 0
     RETURNING f.id

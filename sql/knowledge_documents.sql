@@ -473,12 +473,14 @@ WHERE d.user_id = :user_id::uuid
     AND d.id = :id::uuid
     AND d.deleted_at IS NULL;  -- unless: include_deleted
 
--- name: hard_delete(user_id, id)$
+-- name: hard_delete(user_id, id, deleted_before, failed_before)$
 -- Removes a document, living or deleted.
 WITH changed AS (
     DELETE FROM clonedb.knowledge_documents AS d
     WHERE d.user_id = :user_id::uuid
         AND d.id = :id::uuid
+        AND d.deleted_at < :deleted_before::timestamptz  -- filter: deleted_before
+        AND d.status = 'failed' AND d.uploaded_at < :failed_before::timestamptz  -- filter: failed_before
     RETURNING d.id
 ),
 audited AS (

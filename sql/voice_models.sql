@@ -461,7 +461,7 @@ ORDER BY v.created_at DESC, v.id DESC  -- order: newest
 ORDER BY v.created_at ASC, v.id ASC  -- order: oldest
 LIMIT :limit::bigint;
 
--- name: hard_delete(user_id, id)$
+-- name: hard_delete(user_id, id, deleted_before)$
 -- Removes a model, living or deleted, and takes it off the sessions that refer to it.
 -- Sessions are locked before the model, as a call that gives a session a model does.
 WITH referring AS (
@@ -469,6 +469,13 @@ WITH referring AS (
     FROM clonedb.conversation_sessions AS s
     WHERE s.user_id = :user_id::uuid
         AND s.voice_model_id = :id::uuid
+        AND EXISTS (  -- filter: deleted_before
+            SELECT  -- filter: deleted_before
+            FROM clonedb.voice_models AS v  -- filter: deleted_before
+            WHERE v.user_id = :user_id::uuid  -- filter: deleted_before
+                AND v.id = :id::uuid  -- filter: deleted_before
+                AND v.deleted_at < :deleted_before::timestamptz  -- filter: deleted_before
+        )  -- filter: deleted_before
     ORDER BY s.id
     FOR NO KEY UPDATE
 ),
@@ -487,6 +494,7 @@ changed AS (
     DELETE FROM clonedb.voice_models AS v
     WHERE v.user_id = :user_id::uuid
         AND v.id = :id::uuid
+        AND v.deleted_at < :deleted_before::timestamptz  -- filter: deleted_before
         -- Counting them locks and clears the sessions first.
         AND (SELECT count(*) FROM cleared) >= 0
     RETURNING v.id

@@ -48,6 +48,8 @@ TABLES: Final[dict[str, Rights]] = {
     "cache_use": RULES | {"app": "SIU"},
     "daily_quotas": RULES,
     "rate_limit_rules": RULES,
+    # Set by a function, which puts it on record.
+    "retention_policies": LISTED | {"dba": "S"},
     "session_transitions": LISTED | {"dba": "SIUD"},
     "audit_logs": {"app": "Si", "worker": "Si", "readonly": "S", "backup": "S", "dba": "S"},
     "audit_subjects": {"app": "SID", "worker": "SID", "backup": "S", "dba": "SD"},
@@ -65,7 +67,7 @@ OF_A_MONTH: Final[Rights] = {"backup": "S"}
 # No policy asks here who reads: the rows belong to nobody, or no user's login reaches them.
 WITHOUT_POLICIES: Final = {
     *("audit_seals", "cache_budgets", "cache_use", "daily_quotas", "erasures", "object_deletions"),
-    *("rate_limit_rules", "session_transitions"),
+    *("rate_limit_rules", "retention_policies", "session_transitions"),
     *(name for name in TABLES if name.startswith("public.")),
 }
 
@@ -101,13 +103,15 @@ FUNCTIONS: Final[dict[str, tuple[str, ...]]] = {
             *("create_audit_partitions", "create_turn_partitions", "rate_limit_subject"),
             *("close_erasures", "count_person_rows", "fetch_person_rows", "import_erasures"),
             *("open_person_rows", "person_digest", "person_tables", "tokens_at"),
+            *("expired_months", "retention_cutoff", "set_retention"),
         ),
         ("worker", "dba"),
     ),
     **dict.fromkeys(
         (
-            *("create_month_partitions", "months_ahead", "partition_floors", "protect_user_table"),
-            *("leave_unsampled", "open_transactions", "receipt_digest", "remove_person_rows"),
+            *("create_month_partitions", "mark_expired_month", "months_ahead", "partition_floors"),
+            *("protect_user_table", "leave_unsampled", "open_transactions", "receipt_digest"),
+            "remove_person_rows",
         ),
         (),
     ),

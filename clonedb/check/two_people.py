@@ -26,7 +26,7 @@ SECOND_NAME: Final = "grace_of_the_check"
 # Two seconds are longer than any of them needs on two people's rows.
 _BEGINNING: Final = sql.SQL(
     "BEGIN; SET LOCAL statement_timeout = '2s'; SET LOCAL lock_timeout = '1s'; "
-    "SET LOCAL ROLE {}; SELECT set_config('clonedb.user_id', {}, true)"
+    "SET LOCAL SESSION AUTHORIZATION {}; SELECT set_config('clonedb.user_id', {}, true)"
 )
 _BY_TYPE: Final = {
     "boolean": "true",
@@ -105,7 +105,7 @@ class TwoPeople:
             for name in statement.parameters
         ]
         connection = self._connection
-        acting = sql.Identifier(role) if role is not None else sql.SQL("NONE")
+        acting = sql.Identifier(role) if role is not None else sql.SQL("DEFAULT")
         connection.execute(_BEGINNING.format(acting, sql.Literal(context)))
         try:
             try:
@@ -116,7 +116,7 @@ class TwoPeople:
             shown = self._shows(rows, values)
             changed = False
             if statement.access == "write" or self._may_write(used):
-                connection.execute(b"RESET ROLE")
+                connection.execute(b"RESET SESSION AUTHORIZATION")
                 changed = self._digest_of_rows() != self._digest
             return Meeting(shown, changed)
         finally:

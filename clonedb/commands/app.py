@@ -18,6 +18,7 @@ from clonedb.commands.health import health
 from clonedb.commands.maintain import maintain
 from clonedb.commands.migrate import migrations
 from clonedb.commands.rehearse import rehearse
+from clonedb.commands.retention import retention
 from clonedb.commands.review import review
 
 app = typer.Typer(
@@ -40,3 +41,4 @@ app.command()(rehearse)
 app.command()(review)
 app.add_typer(audit, name="audit")
 app.add_typer(migrations, name="migrate")
+app.add_typer(retention, name="retention")

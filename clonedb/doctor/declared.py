@@ -14,6 +14,7 @@ SHARED_TABLES: Final = (
     "daily_quotas",
     "object_deletions",
     "rate_limit_rules",
+    "retention_policies",
     "session_transitions",
 )
 

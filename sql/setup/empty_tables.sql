@@ -22,6 +22,7 @@ BEGIN
                 'conversation_turns',
                 'daily_quotas',
                 'rate_limit_rules',
+                'retention_policies',
                 'session_transitions',
                 'stored_objects',
                 'users'

@@ -50,6 +50,9 @@ FROM (
     SELECT concat_ws(' ', 'budget', to_jsonb(b)::text)
     FROM clonedb.cache_budgets AS b
     UNION ALL
+    SELECT concat_ws(' ', 'retention', p.name, p.keep_days, p.enabled)
+    FROM clonedb.retention_policies AS p
+    UNION ALL
     SELECT concat_ws(' ', 'migration', m.migration_id)
     FROM public._yoyo_migration AS m
 ) AS entry;

@@ -5,26 +5,33 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from datetime import date
 from typing import Any
 
 import msgspec
+import psycopg
 from cached import KINDS, expire, key_of, rows_of
 from ground import as_superuser
+from policies import switched_on
 
 from clonedb import Database, NewUser, User
 from clonedb.testing import IsolatedDatabase
 
 
-def maintain(database: IsolatedDatabase, *options: str) -> list[dict[str, Any]]:
+def maintain(database: IsolatedDatabase, *options: str, code: int = 0) -> list[dict[str, Any]]:
     finished = subprocess.run(
         [sys.executable, "-m", "clonedb", "maintain", "--json", *options],
-        env={"DATABASE_URL": database.dsn("clonedb_worker"), "PATH": ""},
+        env={
+            "DATABASE_URL": database.dsn("clonedb_worker"),
+            "CLONEDB_MIGRATOR_URL": database.dsn("clonedb_migrator"),
+            "PATH": "",
+        },
         capture_output=True,
         text=True,
         timeout=60,
     )
     assert finished.stderr == ""
-    assert finished.returncode == 0
+    assert finished.returncode == code
     return [msgspec.json.decode(line) for line in finished.stdout.splitlines()]
 
 
@@ -46,10 +53,13 @@ async def test_it_removes_what_nobody_can_read_and_nothing_else(
         )
     done = {step["step"]: step["rows"] for step in await asyncio.to_thread(maintain, migrated)}
     assert done == {
+        "turn_months_ahead": 0,
+        "audit_months_ahead": 0,
         "cache_entries": 8,
         "rate_limit_buckets": 2,
         "rate_limit_receipts": 0,
-        "rate_limit_windows": 1,
+        "cache_use": 0,
+        "rate_limits": 1,
         "erasure_receipts": 0,
         "audit_entries": 2,  # two people have signed up
     }
@@ -89,11 +99,56 @@ async def test_embeddings_that_enough_users_hold_are_shared_and_only_those(
         await app.as_user(user.id).caches.embedding.put(key_of("two"), embedding=[2.0], model="m")
     expire(migrated, KINDS[0])
     done = await asyncio.to_thread(maintain, migrated, "--share-embeddings", "3")
-    assert done[0]["step"] == "shared_embeddings"
-    assert done[0]["rows"] == 1
+    (shared,) = [step for step in done if step["step"] == "shared_embeddings"]
+    assert shared["rows"] == 1
     theirs = app.as_user(newcomer.id).caches.embedding
     found = await theirs.get(key_of("common"))
     assert found is not None
     assert (list(found.vector()), found.shared, found.tags) == ([1.0], True, [])
     assert await theirs.get(key_of("two")) is None
     assert await theirs.get(key_of("differs")) is None
+
+
+async def test_months_that_are_missing_are_made(
+    worker: Database, migrated: IsolatedDatabase
+) -> None:
+    with as_superuser(migrated) as connection:
+        newest = connection.execute(
+            "SELECT i.inhrelid::regclass::text FROM pg_inherits AS i "
+            "WHERE i.inhparent = 'clonedb.conversation_turns'::regclass ORDER BY 1 DESC LIMIT 3"
+        ).fetchall()
+        for (month,) in newest:
+            connection.execute(f"DROP TABLE {month}".encode())
+    assert (await worker.health()).turn_months_ahead == 21
+    runs = await asyncio.gather(*(asyncio.to_thread(maintain, migrated) for _ in range(2)))
+    made = [step["rows"] for run in runs for step in run if step["step"] == "turn_months_ahead"]
+    assert sorted(made) == [0, 3]
+    assert (await worker.health()).turn_months_ahead == 24
+
+
+async def test_a_long_reader_holds_a_month_up_and_the_command_says_so_in_time(
+    worker: Database, migrated: IsolatedDatabase
+) -> None:
+    await worker.create_turn_months(date(2011, 1, 1), months=1)
+
+    def of_turns(steps: list[dict[str, Any]]) -> dict[str, Any]:
+        (found,) = (step for step in steps if step["step"] == "conversation_turns")
+        return found
+
+    with switched_on(migrated, "conversation_turns"):
+        with psycopg.connect(migrated.dsn("clonedb_worker")) as reader:
+            reader.execute("SELECT count(*) FROM clonedb.conversation_turns")
+            (would,) = [
+                step
+                for step in await asyncio.to_thread(maintain, migrated, "--dry-run")
+                if step["rows"]
+            ]
+            assert (would["step"], would["months"]) == ("conversation_turns", ["2011-01"])
+            held_up = of_turns(
+                await asyncio.to_thread(maintain, migrated, "--patience", "0.5", code=1)
+            )
+            assert held_up["months"] == []
+            assert "a transaction that began before is still open" in held_up["problem"]
+            assert held_up["seconds"] < 5
+        done = of_turns(await asyncio.to_thread(maintain, migrated))
+    assert (done["rows"], done["months"], done["problem"]) == (1, ["2011-01"], None)

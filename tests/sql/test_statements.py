@@ -54,7 +54,7 @@ def test_a_query_of_a_users_table_names_the_user(module: str) -> None:
         "voice_models",
     )
     for query in queries_of(module):
-        if module in ("object_deletions", "statistics") or query.name in (
+        if module in ("object_deletions", "retention", "statistics") or query.name in (
             "document_queue.claim_pending",
             "document_queue.statistics",
         ):
