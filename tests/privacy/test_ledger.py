@@ -67,7 +67,7 @@ async def test_whoever_came_back_with_a_backup_is_erased_again(
     text = copy.read_text()
     assert str(ada.id) not in text
     assert ada.id.hex not in text
-    assert "ada" not in text
+    assert "ada@" not in text  # three letters alone may be hexadecimal
     async with Database(restored.dsn("clonedb_worker")) as back:
         assert await back.users.find_by_id(ada.id) is not None
         assert await reapply(back) == await reapply(back, dry_run=True)
