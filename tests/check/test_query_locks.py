@@ -38,7 +38,7 @@ class Watched:
         self._looked = True
 
     def execute(self, query: Any, *parameters: Any) -> Any:
-        ending = query in (b"RESET ROLE", b"ROLLBACK")
+        ending = query in (b"RESET SESSION AUTHORIZATION", b"ROLLBACK")
         status = self.connection.info.transaction_status
         if ending and not self._looked and status == TransactionStatus.INTRANS:
             self._looked = True
