@@ -128,9 +128,7 @@ def methods(
             continue
         if inspect.isfunction(value):
             hints = typing.get_type_hints(value, localns=_NAMES, include_extras=True)
-            for key, hint in hints.items():
-                plain = _plain(_choice(typing.get_args(hint)) if _is_union(hint) else hint)[0]
-                hints[key] = (variables or {}).get(getattr(plain, "__name__", ""), hint)
+            hints = {key: _filled(hint, variables or {}) for key, hint in hints.items()}
             yield Method(f"{name}.{member}", getattr(thing, member), hints)
         elif isinstance(value, property):
             inner = getattr(thing, member)
@@ -145,6 +143,14 @@ _NAMES: Final[dict[str, Any]] = {
     "array": list,
     "os": os,
 }
+
+
+def _filled(hint: Any, variables: Mapping[str, Any]) -> Any:
+    """The type with what stands for its variables."""
+    if isinstance(hint, typing.TypeVar):
+        return variables.get(hint.__name__, hint)
+    names = [each.__name__ for each in getattr(hint, "__parameters__", ())]
+    return hint[tuple(map(variables.__getitem__, names))] if names and variables else hint
 
 
 def _is_union(hint: Any) -> bool:
@@ -207,7 +213,7 @@ class Arguments:
             hints = typing.get_type_hints(hint)
             made = {key: self._value(hints[key], (*path, key), key) for key in hints}
             return hint(**made)
-        if name in _BY_NAME:
+        if name in _BY_NAME and not _is_of_structs(hint):
             return _BY_NAME[name]
         if hint is UUID:
             return self._text(path, self._id(name), is_text=False)
@@ -223,6 +229,9 @@ class Arguments:
     def _several(self, hint: Any, origin: Any, path: Path, name: str) -> Any:
         inner = typing.get_args(hint)
         if origin in (dict, collections.abc.Mapping):
+            if _is_of_structs(hint):
+                one = self._value(inner[0], (*path, "*", "key"), "key")
+                return {one: self._value(inner[1], (*path, "*"), name)}
             if inner[0] is not str:
                 return {1: 1}
             key = self._text((*path, "*", "key"), "key", is_text=True)
@@ -271,6 +280,12 @@ _SEQUENCES: Final = (
     collections.abc.Sequence,
     collections.abc.Iterable,
 )
+
+
+def _is_of_structs(hint: Any) -> bool:
+    """Whether it is a list of Structs, or a dict by them."""
+    inner = typing.get_args(hint)
+    return bool(inner) and inspect.isclass(inner[0]) and issubclass(inner[0], msgspec.Struct)
 
 
 def _plain(hint: Any) -> tuple[Any, Any]:

@@ -43,7 +43,7 @@ _ROWS: Final = {
     "read_anothers": Attack(what="reads another's rows, by id or all", by=_POLICY),
     "read_as_deleted": Attack(
         what="goes on reading with the id of a deleted user",
-        by="the policies ask whether the user lives",
+        by="the policies ask whether the user lives; cached entries are dropped with the user",
     ),
     "read_with_strange_context": Attack(
         what="sets a context that is no id, a list of ids, or SQL",

@@ -276,6 +276,7 @@ def test_sql_in_an_option_is_a_text(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # where a command that writes a file writes it
     before = stage.state()
     role = "clonedb_migrator" if command == "migrate" else "clonedb_worker"
     assert {"--dsn"} <= {*OPTIONS[command]}
