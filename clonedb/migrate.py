@@ -35,8 +35,7 @@ _logger = logging.getLogger("clonedb.migrate")
 
 _PRINTED_BY: Final = {
     "search_path": "", "DateStyle": "ISO, YMD", "IntervalStyle": "postgres",
-    "bytea_output": "hex", "extra_float_digits": "1", "TimeZone": "UTC",
-}  # fmt: skip
+    "bytea_output": "hex", "extra_float_digits": "1", "TimeZone": "UTC"}  # fmt: skip
 
 
 class MigrationStatus(msgspec.Struct, frozen=True, kw_only=True):

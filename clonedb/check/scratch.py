@@ -35,7 +35,6 @@ from clonedb.resources import migrations_directory, sql_directory
 MAJOR: Final = 18
 SUPERUSER: Final = "clonedb_superuser"
 PRODUCTION: Final = "production"
-_SESSION: Final = b"SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET geqo = on"
 
 # Raised when the way of making a scratch server changes.
 _FORMAT: Final = "1"
@@ -72,10 +71,9 @@ class Scratch:
         """An autocommitting connection, with `$1` for parameters, alike in any environment."""
         # EXPLAIN of a statement with parameters takes none itself, and cannot be prepared.
         connection = psycopg.connect(
-            self.dsn(role, database), autocommit=True, cursor_factory=psycopg.RawCursor,
-            prepare_threshold=None, options="",
-        )  # fmt: skip
-        connection.execute(_SESSION)
+            self.dsn(role, database), autocommit=True, prepare_threshold=None, options="",
+            cursor_factory=psycopg.RawCursor)  # fmt: skip
+        connection.execute(b"SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET geqo = on")
         return connection
 
 

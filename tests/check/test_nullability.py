@@ -244,11 +244,12 @@ CASES = {
     ),
     "substring by a pattern": Case("SELECT substring('a' FROM 'b')", "n"),
     "the bounds of a range": Case(
-        "SELECT lower(r), upper(r), lower('X') FROM (VALUES (int4range(1, 2)), ('empty')) AS v (r)",
+        "SELECT lower(v.r), upper(v.r), lower('X') FROM "
+        "(VALUES ('[1,2)'::int4range), ('empty'::int4range)) AS v (r)",
         "nny",
     ),
     "the null of jsonb, cast by a function's name": Case(
-        "SELECT int4(a.doc -> 'k'), to_jsonb(a.doc -> 'k'), int4(a.n) FROM cases.a", "nny"
+        "SELECT int4(v.j), to_jsonb(1) FROM (VALUES ('1'::jsonb), ('null'::jsonb)) AS v (j)", "ny"
     ),
     "a CTE in a recursive one, of its name": Case(
         "WITH RECURSIVE r (n) AS (SELECT 1 UNION SELECT q.n FROM r CROSS JOIN LATERAL "
