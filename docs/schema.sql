@@ -675,6 +675,10 @@ BEGIN
     IF NOT v_may_name_anybody AND p_user_id IS DISTINCT FROM clonedb.living_user_id() THEN
         RETURN;
     END IF;
+    IF p_deleted_before IS NOT NULL THEN
+        -- Upkeep comes back: it does not queue behind whoever has the user now.
+        PERFORM set_config('lock_timeout', '300ms', true);
+    END IF;
     -- Nobody stores anything that refers to the user from here on, and who has done so has ended.
     SELECT
         u.subject_ref,

@@ -172,11 +172,13 @@ def set_scene(database: IsolatedDatabase) -> Scene:
             )
         )
         connection.execute("UPDATE clonedb.users SET deleted_at = now() WHERE id = %s", [scene.cyd])
-        # What the library's deletion drops with it: these policies do not ask whether a reader lives.
+        # The library's deletion drops them: their policies do not ask whether a reader lives.
         for table in ("embedding", "vector_search", "llm_response", "audio_chunk"):
             connection.execute(
                 f"DELETE FROM clonedb.{table}_cache WHERE user_id = %s".encode(), [scene.cyd]
             )
         for table in ("cache_changes", "cache_fill_leases"):
-            connection.execute(f"DELETE FROM clonedb.{table} WHERE user_id = %s".encode(), [scene.cyd])
+            connection.execute(
+                f"DELETE FROM clonedb.{table} WHERE user_id = %s".encode(), [scene.cyd]
+            )
     return scene
