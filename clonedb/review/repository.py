@@ -10,15 +10,14 @@ Git is asked, never changed: a commit's files go to a folder of their own.
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import subprocess
-import tarfile
 import tomllib
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from clonedb.archives import extract
 from clonedb.errors import InvalidInput
 
 # Where the main line is looked for.
@@ -108,12 +107,7 @@ class Repository:
         archive = self._run("archive", "--format=tar", tree, *wanted)
         if archive.returncode:
             raise InvalidInput(f"git cannot read {commit[:_SHORT]}: {_said(archive.stderr)}")
-        with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
-            files.extractall(
-                into,
-                members=[each for each in files if each.isfile() or each.isdir()],
-                filter="data",
-            )
+        extract(archive.stdout, into)
 
     def _main_line(self) -> str:
         for name in MAIN_LINES:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
+from clonedb.archives import extract
 from clonedb.errors import InvalidInput
 
 _SECONDS = 60
@@ -66,8 +65,7 @@ def _extract(folder: Path, commit: str, target: Path) -> Path:
         refused=f"the revision {commit[:12]} has no folder {prefix or folder.name}",
         remedy="name a revision that has it",
     )
-    with tarfile.open(fileobj=BytesIO(archive)) as content:
-        content.extractall(target, filter="data")
+    extract(archive, target)
     return target / prefix
 
 
