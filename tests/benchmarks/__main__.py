@@ -55,7 +55,7 @@ _WORKLOADS = {
 _CONTESTS_AT_MOST = 4  # of one workload
 
 # Of each minute that a run may take, the seconds that are kept for a contest still to come.
-_RESERVED: Final = 1.3
+_RESERVED: Final = 0.5
 _DOCUMENTS = Path(__file__).parents[2] / "docs" / "benchmarks"
 
 
