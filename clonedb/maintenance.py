@@ -16,7 +16,7 @@ import msgspec
 
 from clonedb.audit import seal
 from clonedb.database import Database
-from clonedb.errors import ClonedbError, ConcurrencyConflict, Timeout
+from clonedb.errors import ClonedbError
 from clonedb.lanes.owner import connect_as_owner
 from clonedb.objects.store import ObjectStore
 from clonedb.privacy import close_receipts
@@ -120,7 +120,7 @@ async def _timed(name: str, batches: AsyncIterator[int]) -> UpkeepStep:
     try:
         async for removed in batches:
             rows += removed
-    except (ConcurrencyConflict, Timeout) as error:
+    except ClonedbError as error:
         problem = f"{error}; the next run goes on"
     return UpkeepStep(name, rows, time.perf_counter() - started, problem=problem)
 

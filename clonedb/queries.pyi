@@ -3151,30 +3151,6 @@ class _PrivacyErasure:
 
         Columns: outcome, id, row_counts, digest, erased_at, reapplied_at, closed_at.
         """
-    def find_deleted(
-        self,
-        conn: Target,
-        /,
-        *,
-        older_than_seconds: float,
-        limit: int | None,
-    ) -> Awaitable[list[tuple[UUID, datetime | None]]]:
-        """Users who were deleted that long ago, the first deleted first.
-
-        Columns: id, deleted_at.
-        """
-    def find_deleted_cursor(
-        self,
-        conn: Target,
-        /,
-        *,
-        older_than_seconds: float,
-        limit: int | None,
-    ) -> AsyncIterator[tuple[UUID, datetime | None]]:
-        """Users who were deleted that long ago, the first deleted first.
-
-        Columns: id, deleted_at.
-        """
     def find_present(
         self,
         conn: Target,

@@ -304,7 +304,7 @@ by what it remembered. False for a user who does not exist. It gives and takes n
 --
 
 CREATE FUNCTION clonedb.count_person_rows(p_user_id uuid) RETURNS TABLE(table_name text, row_count bigint)
-    LANGUAGE plpgsql STABLE ROWS 30
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 30
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 DECLARE
@@ -871,7 +871,7 @@ policy, what was begun comes first, then the oldest. None where the policy is no
 --
 
 CREATE FUNCTION clonedb.fetch_person_rows(p_bytes integer) RETURNS SETOF text
-    LANGUAGE plpgsql
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 DECLARE
@@ -1245,7 +1245,7 @@ COMMENT ON FUNCTION clonedb.months_ahead(p_parent regclass) IS 'How many months 
 --
 
 CREATE FUNCTION clonedb.open_person_rows(p_user_id uuid, p_table text) RETURNS text
-    LANGUAGE plpgsql
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 DECLARE
@@ -1590,7 +1590,9 @@ CREATE FUNCTION clonedb.person_tables() RETURNS TABLE(relation regclass, table_n
           SELECT c.oid,
              (c.relname)::text AS table_name
             FROM pg_class c
-           WHERE ((c.relnamespace = ('clonedb'::regnamespace)::oid) AND (c.relkind = ANY (ARRAY['r'::"char", 'p'::"char"])) AND (NOT c.relispartition))
+           WHERE ((c.relnamespace = ('clonedb'::regnamespace)::oid) AND (c.relkind = ANY (ARRAY['r'::"char", 'p'::"char"])) AND ((NOT c.relispartition) OR (EXISTS ( SELECT
+                    FROM pg_inherits i
+                   WHERE ((i.inhrelid = c.oid) AND i.inhdetachpending)))))
          ), edges AS (
           SELECT DISTINCT k.conrelid AS child,
              k.confrelid AS parent

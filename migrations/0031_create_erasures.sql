@@ -129,7 +129,16 @@ BEGIN ATOMIC
         FROM pg_class AS c
         WHERE c.relnamespace = 'clonedb'::regnamespace
             AND c.relkind IN ('r', 'p')
-            AND NOT c.relispartition
+            AND (
+                NOT c.relispartition
+                -- A month that is half detached is not seen through its parent any more.
+                OR EXISTS (
+                    SELECT
+                    FROM pg_inherits AS i
+                    WHERE i.inhrelid = c.oid
+                        AND i.inhdetachpending
+                )
+            )
     ),
     edges AS (
         SELECT DISTINCT
@@ -218,6 +227,7 @@ CREATE FUNCTION clonedb.count_person_rows(p_user_id uuid)
 RETURNS TABLE (table_name text, row_count bigint)
 LANGUAGE plpgsql
 STABLE
+SECURITY DEFINER
 ROWS 30
 SET search_path = pg_catalog, pg_temp
 AS $$

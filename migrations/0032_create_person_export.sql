@@ -1,7 +1,8 @@
 -- Creates the functions that read a person's rows out of any table, a piece at a time.
 -- depends: 0031_create_erasures
 -- why: what is exported is read from the catalogue, as what is erased is, so that a table or column
---   that is added later is in it; and a cursor keeps memory constant on both sides.
+--   that is added later is in it; and a cursor keeps memory constant on both sides. With the owner's
+--   rights: no login may read a month by itself, and one that is detached is a table of its own.
 -- phase: before deploy
 -- locks: none
 -- rollback: drops the functions
@@ -11,6 +12,7 @@ SET LOCAL ROLE clonedb_owner;
 CREATE FUNCTION clonedb.open_person_rows(p_user_id uuid, p_table text) RETURNS text
 LANGUAGE plpgsql
 VOLATILE
+SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -69,6 +71,7 @@ fetch_person_rows() in the same transaction; one at a time.';
 CREATE FUNCTION clonedb.fetch_person_rows(p_bytes integer) RETURNS SETOF text
 LANGUAGE plpgsql
 VOLATILE
+SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE

@@ -302,26 +302,28 @@ SELECT
     :sample_rate::integer,
     :tags::text[],
     statement_timestamp() + :ttl::interval
-WHERE NOT EXISTS (
-    SELECT
-    FROM clonedb.audio_chunk_cache AS known
-    WHERE known.user_id = :user_id::uuid
-        AND known.key = :key::bytea
-        AND known.expires_at > statement_timestamp() + :ttl::interval / 2
-        AND known.tags = :tags::text[]
-        AND known.audio = :audio::bytea
-        AND known.format = :format::text
-        AND known.duration_ms = :duration_ms::integer
-        AND known.sample_rate = :sample_rate::integer
-        AND EXISTS (
-            SELECT
-            FROM clonedb.cache_changes AS ch
-            WHERE ch.user_id = known.user_id
-                AND ch.xid >= pg_snapshot_xmin(known.snapshot)
-                AND NOT pg_visible_in_snapshot(ch.xid, known.snapshot)
-                AND 'audio_chunk' = ANY(ch.caches)
-        ) IS NOT TRUE
-)
+-- The lease first, as whoever fills does: locks are taken in one order.
+WHERE (SELECT count(*) FROM revoked) >= 0
+    AND NOT EXISTS (
+        SELECT
+        FROM clonedb.audio_chunk_cache AS known
+        WHERE known.user_id = :user_id::uuid
+            AND known.key = :key::bytea
+            AND known.expires_at > statement_timestamp() + :ttl::interval / 2
+            AND known.tags = :tags::text[]
+            AND known.audio = :audio::bytea
+            AND known.format = :format::text
+            AND known.duration_ms = :duration_ms::integer
+            AND known.sample_rate = :sample_rate::integer
+            AND EXISTS (
+                SELECT
+                FROM clonedb.cache_changes AS ch
+                WHERE ch.user_id = known.user_id
+                    AND ch.xid >= pg_snapshot_xmin(known.snapshot)
+                    AND NOT pg_visible_in_snapshot(ch.xid, known.snapshot)
+                    AND 'audio_chunk' = ANY(ch.caches)
+            ) IS NOT TRUE
+    )
 ON CONFLICT (user_id, key) DO UPDATE SET
     audio = excluded.audio,
     format = excluded.format,

@@ -288,25 +288,27 @@ SELECT
     :dimensions::integer,
     :tags::text[],
     statement_timestamp() + :ttl::interval
-WHERE NOT EXISTS (
-    SELECT
-    FROM clonedb.embedding_cache AS known
-    WHERE known.user_id = :user_id::uuid
-        AND known.key = :key::bytea
-        AND known.expires_at > statement_timestamp() + :ttl::interval / 2
-        AND known.tags = :tags::text[]
-        AND known.embedding = :embedding::bytea
-        AND known.model = :model::text
-        AND known.dimensions = :dimensions::integer
-        AND EXISTS (
-            SELECT
-            FROM clonedb.cache_changes AS ch
-            WHERE ch.user_id = known.user_id
-                AND ch.xid >= pg_snapshot_xmin(known.snapshot)
-                AND NOT pg_visible_in_snapshot(ch.xid, known.snapshot)
-                AND 'embedding' = ANY(ch.caches)
-        ) IS NOT TRUE
-)
+-- The lease first, as whoever fills does: locks are taken in one order.
+WHERE (SELECT count(*) FROM revoked) >= 0
+    AND NOT EXISTS (
+        SELECT
+        FROM clonedb.embedding_cache AS known
+        WHERE known.user_id = :user_id::uuid
+            AND known.key = :key::bytea
+            AND known.expires_at > statement_timestamp() + :ttl::interval / 2
+            AND known.tags = :tags::text[]
+            AND known.embedding = :embedding::bytea
+            AND known.model = :model::text
+            AND known.dimensions = :dimensions::integer
+            AND EXISTS (
+                SELECT
+                FROM clonedb.cache_changes AS ch
+                WHERE ch.user_id = known.user_id
+                    AND ch.xid >= pg_snapshot_xmin(known.snapshot)
+                    AND NOT pg_visible_in_snapshot(ch.xid, known.snapshot)
+                    AND 'embedding' = ANY(ch.caches)
+            ) IS NOT TRUE
+    )
 ON CONFLICT (user_id, key) DO UPDATE SET
     embedding = excluded.embedding,
     model = excluded.model,
@@ -349,24 +351,26 @@ FROM unnest(
     :models::text[],
     :seconds::double precision[]
 ) AS given (key, embedding, model, seconds)
-WHERE EXISTS (
-    SELECT
-    FROM clonedb.embedding_cache AS known
-    WHERE known.user_id = :user_id::uuid
-        AND known.key = given.key
-        AND known.expires_at > statement_timestamp() + make_interval(secs => given.seconds / 2)
-        AND known.tags = '{}'
-        AND known.embedding = given.embedding
-        AND known.model = given.model
-        AND EXISTS (
-            SELECT
-            FROM clonedb.cache_changes AS ch
-            WHERE ch.user_id = known.user_id
-                AND ch.xid >= pg_snapshot_xmin(known.snapshot)
-                AND NOT pg_visible_in_snapshot(ch.xid, known.snapshot)
-                AND 'embedding' = ANY(ch.caches)
-        ) IS NOT TRUE
-) IS NOT TRUE
+-- The leases first, as whoever fills does: locks are taken in one order.
+WHERE (SELECT count(*) FROM revoked) >= 0
+    AND EXISTS (
+        SELECT
+        FROM clonedb.embedding_cache AS known
+        WHERE known.user_id = :user_id::uuid
+            AND known.key = given.key
+            AND known.expires_at > statement_timestamp() + make_interval(secs => given.seconds / 2)
+            AND known.tags = '{}'
+            AND known.embedding = given.embedding
+            AND known.model = given.model
+            AND EXISTS (
+                SELECT
+                FROM clonedb.cache_changes AS ch
+                WHERE ch.user_id = known.user_id
+                    AND ch.xid >= pg_snapshot_xmin(known.snapshot)
+                    AND NOT pg_visible_in_snapshot(ch.xid, known.snapshot)
+                    AND 'embedding' = ANY(ch.caches)
+            ) IS NOT TRUE
+    ) IS NOT TRUE
 ORDER BY given.key
 ON CONFLICT (user_id, key) DO UPDATE SET
     embedding = excluded.embedding,

@@ -272,25 +272,27 @@ SELECT
     :document_ids::uuid[],
     :tags::text[],
     statement_timestamp() + :ttl::interval
-WHERE NOT EXISTS (
-    SELECT
-    FROM clonedb.llm_response_cache AS known
-    WHERE known.user_id = :user_id::uuid
-        AND known.key = :key::bytea
-        AND known.expires_at > statement_timestamp() + :ttl::interval / 2
-        AND known.tags = :tags::text[]
-        AND known.response = :response::text
-        AND known.provider = :provider::text
-        AND known.document_ids = :document_ids::uuid[]
-        AND EXISTS (
-            SELECT
-            FROM clonedb.cache_changes AS ch
-            WHERE ch.user_id = known.user_id
-                AND ch.xid >= pg_snapshot_xmin(known.snapshot)
-                AND NOT pg_visible_in_snapshot(ch.xid, known.snapshot)
-                AND 'llm_response' = ANY(ch.caches)
-        ) IS NOT TRUE
-)
+-- The lease first, as whoever fills does: locks are taken in one order.
+WHERE (SELECT count(*) FROM revoked) >= 0
+    AND NOT EXISTS (
+        SELECT
+        FROM clonedb.llm_response_cache AS known
+        WHERE known.user_id = :user_id::uuid
+            AND known.key = :key::bytea
+            AND known.expires_at > statement_timestamp() + :ttl::interval / 2
+            AND known.tags = :tags::text[]
+            AND known.response = :response::text
+            AND known.provider = :provider::text
+            AND known.document_ids = :document_ids::uuid[]
+            AND EXISTS (
+                SELECT
+                FROM clonedb.cache_changes AS ch
+                WHERE ch.user_id = known.user_id
+                    AND ch.xid >= pg_snapshot_xmin(known.snapshot)
+                    AND NOT pg_visible_in_snapshot(ch.xid, known.snapshot)
+                    AND 'llm_response' = ANY(ch.caches)
+            ) IS NOT TRUE
+    )
 ON CONFLICT (user_id, key) DO UPDATE SET
     response = excluded.response,
     provider = excluded.provider,

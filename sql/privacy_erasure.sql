@@ -39,20 +39,6 @@ SELECT
     done.closed_at
 FROM clonedb.erase_user(:id::uuid, :deleted_before::timestamptz) AS done;
 
--- name: find_deleted(older_than_seconds, limit)
--- Users who were deleted that long ago, the first deleted first.
--- users: all
-SELECT
-    u.id,
-    u.deleted_at
-FROM clonedb.users AS u
-WHERE u.deleted_at < statement_timestamp()
-    - make_interval(secs => :older_than_seconds::double precision)
-ORDER BY
-    u.deleted_at,
-    u.id
-LIMIT :limit::bigint;
-
 -- name: find_present(previous_id, limit)
 -- Users who are in the ledger, and there all the same: with a backup they came back.
 -- lane: pool

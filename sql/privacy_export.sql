@@ -29,6 +29,8 @@ ORDER BY
 
 -- name: fetch_rows(bytes)
 -- The next rows of the table that was opened, each a line of JSON; none at the end.
+-- lane: pool
+-- timeout: 600 s
 SELECT fetched.line
 FROM clonedb.fetch_person_rows(:bytes::integer) AS fetched (line);
 

@@ -19,7 +19,7 @@ SELECT
         WHEN 'audit_subjects' THEN (
             SELECT count(*)
             FROM clonedb.audit_subjects AS d
-            WHERE d.id < clonedb.uuid_v7_floor(cutoff.at)
+            WHERE d.id < clonedb.uuid_v7_floor(greatest(cutoff.at, 'epoch'))
         )
         WHEN 'cache_use' THEN (
             SELECT count(*)
@@ -283,7 +283,7 @@ WHERE d.ctid = ANY(
         ARRAY(
             SELECT old.ctid
             FROM clonedb.audit_subjects AS old
-            WHERE old.id < (SELECT clonedb.uuid_v7_floor(cutoff.at) FROM cutoff)
+            WHERE old.id < (SELECT clonedb.uuid_v7_floor(greatest(cutoff.at, 'epoch')) FROM cutoff)
             ORDER BY old.id
             LIMIT :limit::bigint
         )

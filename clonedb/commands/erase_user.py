@@ -57,7 +57,8 @@ def erase_user(
     maintain` closes it where that takes longer. A repeat prints the receipt of then. The ledger of
     receipts names nobody; keep a copy of it where the backups are not.
 
-    Exit code 1: there is no such user, or it was not confirmed. 2: it could not run.
+    Exit code 1: refused, for instance because there is no such user, or it was not confirmed; the
+    message says why. 2: it could not run.
     """
     from clonedb.database import Database
     from clonedb.privacy import write_ledger
@@ -65,10 +66,18 @@ def erase_user(
     if reapply is False and who is None and ledger_to is None:
         raise InvalidInput("nobody is named", remedy="pass a user's id, --reapply or --ledger-to")
 
+    if reapply and who is not None and dry_run:
+        raise InvalidInput(
+            "a dry run knows the database's own ledger alone",
+            remedy="leave the FILE out, or --dry-run",
+        )
+
     async def run() -> dict[str, Any]:
         done: dict[str, Any] = {}
         async with Database(dsn, application_name="clonedb erase") as worker:
             if reapply:
+                if who is not None and not yes:
+                    _ask(f"Erase everybody who is in {who} and in the database?")
                 done["reapplied"] = await _reapply(worker, who, dry_run=dry_run)
             elif who is not None and dry_run:
                 done["would_erase"] = await _count(worker, who)
@@ -103,17 +112,26 @@ async def _erase(worker: Database, user_id: str, object_store: str | None, *, ye
     from clonedb.privacy import erase_user as erase
 
     if not yes:
-        if not sys.stdin.isatty():
-            raise InvalidInput("nobody is there to be asked", remedy="pass --yes if it is meant")
+        _must_be_there()
         try:
             counts = await _count(worker, user_id)
         except NotFound:
             counts = {}  # erased already, or never there: nothing to be asked
         if counts:
             _show({"would_erase": counts})
-            typer.confirm(f"Erase user {user_id} for good?", abort=True, err=True)
+            _ask(f"Erase user {user_id} for good?")
     store = None if object_store is None else ObjectStore(object_store)
     return await erase(worker, user_id, object_store=store)
+
+
+def _ask(question: str) -> None:
+    _must_be_there()
+    typer.confirm(question, abort=True, err=True)
+
+
+def _must_be_there() -> None:
+    if not sys.stdin.isatty():
+        raise InvalidInput("nobody is there to be asked", remedy="pass --yes if it is meant")
 
 
 def _plain(done: dict[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,8 @@ Every column says at the end of its comment what it tells of a person: `[persona
 """
 
 _BETWEEN: Final = """
+What is kept "until the person is erased" goes earlier where an operator has switched a retention
+policy on.
 How a person is given all of it, and how they are forgotten, is in [operations.md](operations.md).
 
 ## Tables of people

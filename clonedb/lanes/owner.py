@@ -62,14 +62,16 @@ class OwnerConnection:
 
 @asynccontextmanager
 async def connect_as_owner(
-    dsn: str, *, application_name: str = "clonedb"
+    dsn: str, *, application_name: str = "clonedb", allow_weaker_tls: bool = False
 ) -> AsyncIterator[OwnerConnection]:
     """Connect as a login that may become the owner, such as clonedb_migrator, and become it.
 
     The connection has to be direct, not through pgbouncer in transaction mode. Raises Unavailable,
     and PermissionDenied for a login that may not.
     """
-    settings = make_settings(dsn, application_name=application_name)
+    settings = make_settings(
+        dsn, application_name=application_name, allow_weaker_tls=allow_weaker_tls
+    )
     try:
         connection = await AsyncConnection.connect(
             settings.dsn,

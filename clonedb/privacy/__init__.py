@@ -5,7 +5,6 @@ from clonedb.privacy.erasure import (
     ReceiptsClosed,
     close_receipts,
     count_rows,
-    erase_deleted_users,
     erase_user,
 )
 from clonedb.privacy.export import ExportProgress, UserExport, export_user
@@ -19,7 +18,6 @@ __all__ = [
     "UserExport",
     "close_receipts",
     "count_rows",
-    "erase_deleted_users",
     "erase_user",
     "export_user",
     "reapply",

@@ -111,30 +111,6 @@ async def erase_user(
     return msgspec.structs.replace(receipt, closed_at=closed_at)
 
 
-async def erase_deleted_users(
-    worker: Database, *, older_than: timedelta, limit: int = _RECEIPT_BATCH
-) -> int:
-    """Erase up to `limit` users who were deleted that long ago, the first deleted first.
-
-    Returns how many; call it again while that is `limit`. Each is a transaction of its own, and one
-    who is restored meanwhile stays. Their receipts are closed by `close_receipts`.
-    """
-    if older_than < timedelta(0):
-        raise InvalidInput(f"older_than is not negative: {older_than}")
-    deleted = await worker.rows(
-        queries.privacy_erasure.find_deleted,
-        older_than_seconds=older_than.total_seconds(),
-        limit=limit,
-    )
-    erased = 0
-    for user_id, deleted_at in deleted:
-        # Not later than it was: who was restored, and deleted again, has time anew.
-        before = deleted_at + timedelta(microseconds=1)
-        receipt = await erase(worker, user_id, deleted_before=before)
-        erased += receipt is not None and receipt.outcome == "erased"
-    return erased
-
-
 async def close_receipts(worker: Database, *, limit: int = _RECEIPT_BATCH) -> ReceiptsClosed:
     """Close up to `limit` receipts for which nothing is left to be done.
 
@@ -174,7 +150,8 @@ async def _closed(
     while True:
         if object_store is not None:
             while (await object_store.work_off(worker)).claimed:
-                pass
+                if time.monotonic() > deadline:
+                    break
         await close_receipts(worker)
         progress = await worker.one(queries.privacy_erasure.find_progress, _Progress, id=receipt)
         if progress is None or progress.closed_at is not None:

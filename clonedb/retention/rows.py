@@ -12,8 +12,9 @@ from clonedb.database import Database
 from clonedb.privacy.erasure import erase
 from clonedb.repositories.retention import Expired
 
-# Each row is a transaction of its own; so many are on their way at once.
+# Each row is a transaction of its own; so many are looked for, and are on their way at once.
 BATCH: Final = 100
+_AT_ONCE: Final = 5
 
 
 _Remove = Callable[[Database, Expired], Awaitable[bool]]
@@ -90,14 +91,22 @@ async def delete_expired(
     that run at once one removes it.
     """
     kind = _kind(policy)
+    at_once = asyncio.Semaphore(_AT_ONCE)
+
+    async def remove(kind: _Kind, one: Expired) -> bool:
+        async with at_once:
+            return await kind.remove(worker, one)
+
     while True:
         expired = await worker.all(kind.find, kind.row, now=now, limit=batch)
         outcomes = await asyncio.gather(
-            *(kind.remove(worker, one) for one in expired), return_exceptions=True
+            *(remove(kind, one) for one in expired), return_exceptions=True
         )
-        yield sum(outcome is True for outcome in outcomes)
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
+        removed = sum(outcome is True for outcome in outcomes)
+        yield removed
+        failed = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        # One that cannot be removed now does not keep the others.
+        if failed and (removed == 0 or len(expired) < batch):
+            raise failed[0]
         if len(expired) < batch:
             return

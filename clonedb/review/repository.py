@@ -29,6 +29,14 @@ _PACKAGE: Final = re.compile(r"(?:src/)?[^/]+/__init__\.py")
 
 _SHORT: Final = 10
 
+# Names of a reviewed revision are names, and not patterns; in a hook git names another repository.
+_ENVIRONMENT: Final = {
+    **{name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
+    "LC_ALL": "C",
+    "GIT_LITERAL_PATHSPECS": "1",
+    "GIT_OPTIONAL_LOCKS": "0",
+}
+
 
 class Range(NamedTuple):
     """What is compared: two commits, or with `head` None a commit and the working tree."""
@@ -96,7 +104,10 @@ class Repository:
         What is no file, a link for instance, is left out.
         """
         tree = f"{commit}:{self._prefix}" if self._prefix else commit
-        there = self._git("ls-tree", "-r", "--name-only", "-z", tree).split("\0")
+        listed = self._run("ls-tree", "-r", "--name-only", "-z", tree)
+        if listed.returncode and self._prefix:
+            return  # the project was not there yet, or lay elsewhere
+        there = listed.stdout.decode("utf-8", "replace").split("\0")
         tops = {path.partition("/")[0] for path in there}
         wanted = sorted(
             {name for name in FOLDERS if name in tops}
@@ -104,7 +115,7 @@ class Repository:
         )
         if not wanted:
             return
-        archive = self._run("archive", "--format=tar", tree, *wanted)
+        archive = self._run("archive", "--format=tar", tree, "--", *wanted)
         if archive.returncode:
             raise InvalidInput(f"git cannot read {commit[:_SHORT]}: {_said(archive.stderr)}")
         extract(archive.stdout, into)
@@ -156,7 +167,7 @@ class Repository:
             return subprocess.run(
                 ["git", "-C", str(self._directory), "--no-replace-objects", *arguments],
                 capture_output=True,
-                env={**os.environ, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"},
+                env=_ENVIRONMENT,
                 stdin=subprocess.DEVNULL,
                 check=False,
             )

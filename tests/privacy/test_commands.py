@@ -72,7 +72,7 @@ async def test_a_person_is_exported_and_erased_and_that_is_remembered(
     assert told["receipt"]["closed_at"] is not None
     again, reapplied = await asyncio.gather(
         run(migrated, "erase-user", ada.id, "--yes"),
-        run(migrated, "erase-user", "--reapply", ledger),
+        run(migrated, "erase-user", "--reapply", ledger, "--yes"),
     )
     assert again[0] == reapplied[0] == 0
     assert "erased before" in again[1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,8 @@ from clonedb import (
     new_id,
 )
 from clonedb.maintenance import maintain
-from clonedb.privacy import close_receipts, count_rows, erase_deleted_users, erase_user
+from clonedb.privacy import close_receipts, count_rows, erase_user, export_user
+from clonedb.privacy.erasure import erase
 from clonedb.testing import IsolatedDatabase
 
 NOW = timedelta(0)
@@ -171,32 +172,16 @@ async def test_the_app_login_erases_its_own_user_and_nobody_else(
         await close_receipts(app)
 
 
-async def test_users_who_were_deleted_long_ago_are_erased_and_no_others(
-    worker: Database, ada: User, grace: User, migrated: IsolatedDatabase
-) -> None:
-    for user in (ada, grace):
-        await worker.users.delete(user.id)
-    with as_superuser(migrated) as connection:
-        connection.execute(
-            "UPDATE clonedb.users SET deleted_at = now() - interval '31 days' WHERE id = %s",
-            [ada.id],
-        )
-    assert await erase_deleted_users(worker, older_than=timedelta(days=32)) == 0
-    assert await erase_deleted_users(worker, older_than=timedelta(days=30), limit=1) == 1
-    assert await worker.users.find_by_id(ada.id, include_deleted=True) is None
-    assert (await worker.users.restore(grace.id)).id == grace.id
-    assert await erase_deleted_users(worker, older_than=NOW) == 0
-
-
 async def test_one_who_is_restored_at_that_moment_stays(
     worker: Database, ada: User, migrated: IsolatedDatabase
 ) -> None:
     await worker.users.delete(ada.id)
     async with worker.transaction() as restoring:
         await restoring.users.restore(ada.id)
-        erasing = asyncio.create_task(erase_deleted_users(worker, older_than=NOW))
+        over = datetime.now(UTC)
+        erasing = asyncio.create_task(erase(worker, ada.id, deleted_before=over))
         await someone_waits_for_a_lock(migrated)
-    assert await erasing == 0
+    assert await erasing is None
     assert await worker.users.find_by_id(ada.id) is not None
 
 
@@ -221,3 +206,42 @@ async def test_a_table_that_is_added_is_erased_and_counted(
         assert receipt.row_counts == {"users": 1, "notes": 1, "books": 1, "pages": 1}
         for table in ("notes", "books", "pages"):
             assert len(rows_of(connection, grace.id)[table]) == 1
+
+
+@pytest.mark.parametrize("state", ["detached", "half detached"])
+async def test_a_month_that_its_table_does_not_show_is_counted_exported_and_erased(
+    state: str,
+    worker: Database,
+    ada: User,
+    grace: User,
+    migrated: IsolatedDatabase,
+    tmp_path: Path,
+) -> None:
+    for user in (grace, ada):
+        mine = worker.as_user(user.id).conversation_sessions
+        session = await mine.start(llm_provider="gpt-4-turbo")
+        await mine.record_turn(session.id, NewTurn(user_transcript="Hello", llm_response="Hm"))
+    with as_superuser(migrated) as connection:
+        month = connection.execute(
+            "SELECT DISTINCT t.tableoid::regclass::text FROM clonedb.conversation_turns AS t"
+        ).fetchone()
+        assert month is not None
+        name = str(month[0])
+        relation = name.removeprefix("clonedb.")
+        connection.execute(
+            f"ALTER TABLE clonedb.conversation_turns DETACH PARTITION {name}".encode()
+            if state == "detached"
+            # As a DETACH CONCURRENTLY leaves it that is killed between its two transactions.
+            else f"UPDATE pg_inherits SET inhdetachpending = true "
+            f"WHERE inhrelid = '{name}'::regclass".encode()
+        )
+        assert await mine.count_turns(session) == 0
+        counts = await count_rows(worker, ada.id)
+        assert (counts[relation], counts["conversation_sessions"]) == (1, 1)
+        exported = await export_user(worker, ada.id, tmp_path / "ada.zip")
+        assert exported.rows[relation] == 1
+        receipt = await erase_user(worker, ada.id)
+        assert receipt.row_counts[relation] == 1
+        left = connection.execute(f"SELECT user_id FROM {name}".encode()).fetchall()
+        assert left == [(grace.id,)]
+        connection.execute("UPDATE pg_inherits SET inhdetachpending = false WHERE inhdetachpending")

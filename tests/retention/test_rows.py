@@ -245,6 +245,20 @@ async def test_counts_days_figures_and_details_go_by_their_own_time(
             assert {name: counted[name] for name in subjects} == dict.fromkeys(subjects, rows)
 
 
+async def test_what_is_kept_for_longer_than_ids_have_times_is_kept(
+    worker: Database, ada: User, migrated: IsolatedDatabase
+) -> None:
+    with as_superuser(migrated) as connection:
+        connection.execute(
+            "INSERT INTO clonedb.audit_subjects (user_id, id) VALUES (%s, clonedb.uuid_v7())",
+            [ada.id],
+        )
+    with switched_on(migrated, "audit_subjects", keep_days=36_500):
+        counted = {one.name: one.expired for one in await worker.retention.count_expired()}
+        assert counted["audit_subjects"] == 0
+        assert await worker.retention.purge_audit_subjects() == 0
+
+
 async def test_killed_half_way_it_has_removed_whole_rows_and_the_next_run_goes_on(
     worker: Database, ada: User, migrated: IsolatedDatabase
 ) -> None:

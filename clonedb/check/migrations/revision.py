@@ -79,6 +79,8 @@ def _git(folder: Path, *arguments: str, refused: str = "", remedy: str | None = 
             timeout=_SECONDS,
             env={**os.environ, "LC_ALL": "C"},
         )
+    except subprocess.TimeoutExpired:
+        raise InvalidInput(f"git did not answer in {_SECONDS} s") from None
     except OSError:
         raise InvalidInput(
             "git is not installed, or cannot be run, and the revision is its"
@@ -96,4 +98,4 @@ def _git(folder: Path, *arguments: str, refused: str = "", remedy: str | None = 
             f"git does not trust the repository of {folder.name}, which is another user's",
             remedy="run it as that user, or `git config --global --add safe.directory`",
         )
-    raise InvalidInput(refused or message.splitlines()[-1], remedy=remedy)
+    raise InvalidInput(refused or message or f"git {arguments[0]} failed", remedy=remedy)

@@ -192,11 +192,12 @@ def _misplaced(new: list[MigrationFile], steps: list[Step], base: str) -> Iterat
         phase = claims.phase if step.phase == "either" else step.phase
         if phase == "after deploy":
             behind = behind or file.id
-        elif behind and step.needs:
+        elif behind and phase == "before deploy":
+            why = needs if step.needs else "it is for before the deploy"
             yield finding(
                 file,
                 1,
-                f"comes behind {behind}, which is for after the deploy, and {needs}",
+                f"comes behind {behind}, which is for after the deploy, and {why}",
                 f"number it before {behind}",
                 _RULE,
             )
