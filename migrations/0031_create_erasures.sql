@@ -502,7 +502,8 @@ BEGIN
         SELECT
             e.id,
             e.open_user_id,
-            e.waits_for
+            e.waits_for,
+            greatest(e.erased_at, e.reapplied_at) AS forgotten_at
         FROM clonedb.erasures AS e
         WHERE e.closed_at IS NULL
             -- One that waits for nothing but objects is no work.
@@ -512,6 +513,10 @@ BEGIN
                     SELECT
                     FROM clonedb.object_deletions AS d
                     WHERE d.erasure_id = e.id
+                        OR (
+                            d.erasure_id IS NULL
+                            AND d.created_at <= greatest(e.erased_at, e.reapplied_at)
+                        )
                 )
             )
         ORDER BY e.id
@@ -532,6 +537,8 @@ BEGIN
             SELECT
             FROM clonedb.object_deletions AS d
             WHERE d.erasure_id = v_entry.id
+                -- What was replaced or deleted before says not whose it was: all of it is waited for.
+                OR (d.erasure_id IS NULL AND d.created_at <= v_entry.forgotten_at)
         );
         UPDATE clonedb.erasures AS e
         SET

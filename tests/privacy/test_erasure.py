@@ -88,6 +88,20 @@ async def test_a_receipt_is_closed_when_the_objects_are_gone(
     assert [path for path in (tmp_path / "objects").rglob("*") if path.is_file()] == []
 
 
+async def test_a_receipt_waits_for_objects_that_were_deleted_before_too(
+    worker: Database, ada: User, tmp_path: Path
+) -> None:
+    store = ObjectStore(tmp_path / "objects")
+    mine = store.of(worker.as_user(ada.id))
+    await mine.put("document", "a", b"a")
+    assert await mine.delete("document", "a")
+    assert (await erase_user(worker, ada.id)).closed_at is None
+    assert (await close_receipts(worker)).still_open == 1
+    steps = {step.step: step.rows async for step in maintain(worker, object_store=store)}
+    assert steps["stored_objects"] == steps["erasure_receipts"] == 1
+    assert [path for path in (tmp_path / "objects").rglob("*") if path.is_file()] == []
+
+
 async def test_an_erasure_while_turns_are_recorded_leaves_none(
     app: Database,
     worker: Database,
