@@ -537,7 +537,7 @@ BEGIN
             SELECT
             FROM clonedb.object_deletions AS d
             WHERE d.erasure_id = v_entry.id
-                -- What was replaced or deleted before says not whose it was: all of it is waited for.
+                -- What was deleted before does not say whose it was: all is waited for.
                 OR (d.erasure_id IS NULL AND d.created_at <= v_entry.forgotten_at)
         );
         UPDATE clonedb.erasures AS e
