@@ -185,7 +185,9 @@ async def _drop_months(
         else:
             try:
                 async with connect_as_owner(
-                    owner_dsn, application_name="clonedb maintain"
+                    owner_dsn,
+                    application_name="clonedb maintain",
+                    allow_weaker_tls=worker.settings.allow_weaker_tls,
                 ) as owner:
                     steps = drop_expired_months(owner, policy, now=now, patience=patience)
                     async for step in steps:
