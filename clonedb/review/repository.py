@@ -10,15 +10,14 @@ Git is asked, never changed: a commit's files go to a folder of their own.
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import tomllib
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from clonedb.archives import extract
 from clonedb.errors import InvalidInput
+from clonedb.git import extract, git
 
 # Where the main line is looked for.
 MAIN_LINES: Final = ("origin/main", "main", "origin/master", "master")
@@ -28,14 +27,6 @@ FOLDERS: Final = ("sql", "migrations", "docs", "tests")
 _PACKAGE: Final = re.compile(r"(?:src/)?[^/]+/__init__\.py")
 
 _SHORT: Final = 10
-
-# Names of a reviewed revision are names, and not patterns; in a hook git names another repository.
-_ENVIRONMENT: Final = {
-    **{name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
-    "LC_ALL": "C",
-    "GIT_LITERAL_PATHSPECS": "1",
-    "GIT_OPTIONAL_LOCKS": "0",
-}
 
 
 class Range(NamedTuple):
@@ -163,16 +154,7 @@ class Repository:
         return done.stdout.decode("utf-8", "replace").removesuffix("\n")
 
     def _run(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-        try:
-            return subprocess.run(
-                ["git", "-C", str(self._directory), "--no-replace-objects", *arguments],
-                capture_output=True,
-                env=_ENVIRONMENT,
-                stdin=subprocess.DEVNULL,
-                check=False,
-            )
-        except FileNotFoundError:
-            raise InvalidInput("git is not installed", remedy="install git") from None
+        return git(self._directory, *arguments)
 
 
 def _said(stderr: bytes) -> str:

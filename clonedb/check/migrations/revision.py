@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from clonedb.archives import extract
 from clonedb.errors import InvalidInput
-
-_SECONDS = 60
+from clonedb.git import extract, git
 
 
 class Revision(NamedTuple):
@@ -72,19 +68,7 @@ def _extract(folder: Path, commit: str, target: Path) -> Path:
 def _git(folder: Path, *arguments: str, refused: str = "", remedy: str | None = None) -> bytes:
     if not folder.is_dir():
         raise InvalidInput(f"there is no folder {folder.name}")
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
-            capture_output=True,
-            timeout=_SECONDS,
-            env={**os.environ, "LC_ALL": "C"},
-        )
-    except subprocess.TimeoutExpired:
-        raise InvalidInput(f"git did not answer in {_SECONDS} s") from None
-    except OSError:
-        raise InvalidInput(
-            "git is not installed, or cannot be run, and the revision is its"
-        ) from None
+    done = git(folder, *arguments)
     if done.returncode == 0:
         return done.stdout
     message = done.stderr.decode(errors="replace").strip()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from clonedb import InvalidInput
-from clonedb.archives import extract
+from clonedb.git import extract
 
 
 def archive(*members: tuple[str, bytes], link: str | None = None) -> bytes:
