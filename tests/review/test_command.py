@@ -235,3 +235,14 @@ def test_links_out_of_a_commit_are_not_followed(
     ran = command("base..HEAD", "--repository", str(project.folder))
     assert ran.code == 0
     assert "secret" not in Path("review.html").read_text()
+
+
+def test_a_folder_of_a_reviewed_revision_is_a_name_and_no_option_of_git(
+    project: Project, command: Command
+) -> None:
+    project.write("kept.txt", "as it was")
+    project.write("--output=kept.txt/__init__.py", "")
+    head = project.commit("A package whose name git would take for an option")
+    ran = command(f"{head}~1..{head}", "--repository", str(project.folder))
+    assert ran.code == 0, ran.err
+    assert (project.folder / "kept.txt").read_text() == "as it was"
