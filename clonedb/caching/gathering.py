@@ -8,16 +8,20 @@ share a statement: whose entries are seen is said once for each.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from clonedb.caching.background import Background
 from clonedb.caching.owner import Owner
 from clonedb.caching.table import Found, Put, Table
+from clonedb.errors import InvalidInput
 
 A = TypeVar("A")
 R = TypeVar("R")
+
+# What comes of one call of several.
+_Outcome: TypeAlias = R | BaseException | None
 
 # Of one statement: more would hold up the neighbours in its channel, with 6 KB for each embedding,
 # and take the pool where they are sent.
@@ -77,20 +81,33 @@ class Gathering(Generic[A, R]):
             del self._groups[owner.name]
         return answer
 
-    async def _send(self, owner: Owner, group: _Group[A, R]) -> dict[bytes, R]:
+    async def _send(self, owner: Owner, group: _Group[A, R]) -> Mapping[bytes, _Outcome[R]]:
         self._close(owner, group)
-        return await self._together(owner, group.arguments)
+        try:
+            return await self._together(owner, group.arguments)
+        except InvalidInput:
+            # The statement does not say whose argument is refused: each is asked by itself.
+            outcomes = await asyncio.gather(
+                *(self._alone(owner, *each) for each in group.arguments.items()),
+                return_exceptions=True,
+            )
+            return dict(zip(group.arguments, outcomes, strict=True))
 
     def _settle(
-        self, owner: Owner, group: _Group[A, R], task: asyncio.Task[dict[bytes, R]]
+        self, owner: Owner, group: _Group[A, R], task: asyncio.Task[Mapping[bytes, _Outcome[R]]]
     ) -> None:
         # Where the caches are being closed, nothing is found, and it may not even have begun.
         self._close(owner, group)
         failed = task.cancelled() or task.exception() is not None
         given = {} if failed else task.result()
         for digest, answer in group.answers:
-            if not answer.done():
-                answer.set_result(given.get(digest))
+            if answer.done():
+                continue
+            found = given.get(digest)
+            if isinstance(found, BaseException):
+                answer.set_exception(found)
+            else:
+                answer.set_result(found)
 
     def _close(self, owner: Owner, group: _Group[A, R]) -> None:
         """Let nobody join any more."""

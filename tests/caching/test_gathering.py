@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,9 +15,11 @@ from ground import as_superuser
 from tiers import SAMPLES, Process, Sample, a_process, execute
 
 from clonedb import Database, User
+from clonedb.caching.background import Background
 from clonedb.caching.cache import Cache
-from clonedb.caching.gathering import MOST_READ, MOST_STORED
+from clonedb.caching.gathering import MOST_READ, MOST_STORED, Gathering
 from clonedb.caching.keys import EmbeddingKey
+from clonedb.caching.owner import Owner
 from clonedb.caching.values import Embedding
 from clonedb.errors import InvalidInput
 from clonedb.testing import IsolatedDatabase
@@ -220,3 +223,26 @@ async def test_what_was_stored_in_a_race_with_a_users_deletion_is_not_read(
     assert await scope.caches.embedding.get(digest) is None
     assert await scope.caches.embedding.put(digest, embedding=[1.0], model="small")
     assert await scope.caches.embedding.get(digest) is not None
+
+
+async def test_what_is_refused_is_refused_to_who_asked_and_to_nobody_else() -> None:
+    async def alone(owner: Owner, digest: bytes, argument: int) -> int | None:
+        await asyncio.sleep(0)
+        if argument < 0:
+            raise InvalidInput("negative")
+        return argument
+
+    async def together(owner: Owner, arguments: dict[bytes, int]) -> dict[bytes, int]:
+        if min(arguments.values()) < 0:
+            raise InvalidInput("one of them is negative")
+        return dict(arguments)
+
+    gathering = Gathering(Background(), alone, together, most=10, shared=True)
+    owner: Any = SimpleNamespace(name="ada")
+    answers = await asyncio.gather(
+        *(gathering.call(owner, bytes([each % 256]), each) for each in (1, 2, -3, 4)),
+        return_exceptions=True,
+    )
+    assert [answers[0], answers[1], answers[3]] == [1, 2, 4]
+    assert isinstance(answers[2], InvalidInput)
+    assert answers[2].message == "negative"
