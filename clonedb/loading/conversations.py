@@ -12,10 +12,13 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import signal
 import stat
+import threading
 import zlib
 from array import array
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Final, Self
@@ -98,6 +101,23 @@ class ConversationFile:
         self._lines.close()
         self._file.close()
 
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Let Ctrl-C end a read that waits for a pipe.
+
+        asyncio's handler of it cancels the task and returns, and the read would go on waiting.
+        """
+        is_main = threading.current_thread() is threading.main_thread()
+        kept = signal.getsignal(signal.SIGINT) if is_main and self.size is None else None
+        if kept is None:
+            yield
+            return
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, kept)
+
     @property
     def position(self) -> int:
         """How many bytes of `size` have been read; 0 where there is no size."""
@@ -108,10 +128,11 @@ class ConversationFile:
         while True:
             number += 1
             try:
-                text = self._lines.readline(MAXIMUM_LINE_BYTES + 1)
-                too_long = len(text) > MAXIMUM_LINE_BYTES
-                if too_long:
-                    self._skip_line(text)
+                with self._interruptible():
+                    text = self._lines.readline(MAXIMUM_LINE_BYTES + 1)
+                    too_long = len(text) > MAXIMUM_LINE_BYTES
+                    if too_long:
+                        self._skip_line(text)
             except (EOFError, gzip.BadGzipFile, zlib.error) as error:
                 yield BadLine(number, f"the gzip data is cut off or damaged here: {error}")
                 return

@@ -106,8 +106,10 @@ def send(writing: BinaryIO, text: bytes) -> None:
             text = text[writing.write(text) :]
 
 
-async def until_turns_are_stored(worker: Database, process: subprocess.Popen[str]) -> None:
-    while (await worker.statistics.totals()).turns == 0:
+async def until_turns_are_stored(
+    worker: Database, process: subprocess.Popen[str], turns: int = 1
+) -> None:
+    while (await worker.statistics.totals()).turns < turns:
         assert process.poll() is None
         await asyncio.sleep(0.01)
 
@@ -263,6 +265,28 @@ async def test_interrupting_leaves_whole_conversations_and_no_traceback(
         "SELECT count(*) FROM clonedb.conversation_sessions "
         "WHERE total_turns <> 5 OR ended_at IS NULL",
     ) == (0,)
+
+
+async def test_interrupting_ends_a_load_that_waits_for_more(
+    migrated: IsolatedDatabase, worker: Database, tmp_path: Path
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    process = load_from(pipe, migrated)
+    lines = [conversation(number, 5) for number in range(900)]
+    try:
+        with await open_for_writing(pipe, process) as writing:
+            await asyncio.to_thread(send, writing, b"\n".join(lines))
+            # A batch is stored, and the rest is read: it waits for what fills the next.
+            await until_turns_are_stored(worker, process, 4_000)
+            process.send_signal(signal.SIGINT)
+            _, said = await asyncio.to_thread(process.communicate, timeout=20)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 130
+    assert said.startswith("stopped: every conversation is stored whole"), said
+    assert "Traceback" not in said
 
 
 async def test_bad_lines_are_named_and_skipped_and_the_rest_is_stored(
