@@ -9,6 +9,7 @@ further keys are ignored.
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import hashlib
 import io
@@ -105,15 +106,18 @@ class ConversationFile:
     def _interruptible(self) -> Iterator[None]:
         """Let Ctrl-C end a read that waits for a pipe.
 
-        asyncio's handler of it cancels the task and returns, and the read would go on waiting.
+        asyncio's handler of it cancels the task and returns, and the read would go on waiting. Where
+        it is ignored, as it is in the background of a script, it stays so.
         """
         is_main = threading.current_thread() is threading.main_thread()
         kept = signal.getsignal(signal.SIGINT) if is_main and self.size is None else None
-        if kept is None:
+        if kept is None or kept == signal.SIG_IGN:
             yield
             return
         signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
+            if _is_cancelled():
+                raise asyncio.CancelledError  # a moment ago, by asyncio's handler
             yield
         finally:
             signal.signal(signal.SIGINT, kept)
@@ -181,6 +185,14 @@ def decode(line: bytes) -> Conversation:
         check_text(turn.user, f"turns[{position}].user")
         check_text(turn.system, f"turns[{position}].system")
     return conversation
+
+
+def _is_cancelled() -> bool:
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        return False
+    return task is not None and task.cancelling() > 0
 
 
 class _Seen:

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 from datetime import date
 from decimal import Decimal
@@ -30,7 +31,8 @@ from clonedb.loading.load import load
 from clonedb.loading.placement import Placement
 from clonedb.testing import SUPERUSER, IsolatedDatabase
 
-COMMAND = (sys.executable, "-c", "from clonedb.cli import main; main()")
+PROGRAM = "from clonedb.cli import main; main()"
+COMMAND = (sys.executable, "-c", PROGRAM)
 
 # When a row was stored, and what is drawn at random, differ between two loads of one file.
 CLOCKS_AND_CHANCE = ["created_at", "updated_at", "subject_ref"]
@@ -74,10 +76,14 @@ def run(
     )
 
 
-def load_from(pipe: Path, database: IsolatedDatabase) -> subprocess.Popen[str]:
+def load_from(
+    pipe: Path, database: IsolatedDatabase, *, interrupted: str = "default_int_handler"
+) -> subprocess.Popen[str]:
     """A load that goes on for as long as the pipe is open."""
+    # Whether it is interrupted is inherited: where the tests run in a script's background, it is not.
+    heeding = f"import signal; signal.signal(signal.SIGINT, signal.{interrupted}); {PROGRAM}"
     return subprocess.Popen(
-        [*COMMAND, "load", pipe, "--dsn", database.dsn("clonedb_worker")],
+        [sys.executable, "-c", heeding, "load", pipe, "--dsn", database.dsn("clonedb_worker")],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -287,6 +293,50 @@ async def test_interrupting_ends_a_load_that_waits_for_more(
     assert process.returncode == 130
     assert said.startswith("stopped: every conversation is stored whole"), said
     assert "Traceback" not in said
+
+
+async def test_a_load_that_was_interrupted_a_moment_ago_waits_for_no_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writing = os.open(pipe, os.O_RDWR)
+    os.write(writing, conversation(1) + b"\n")
+
+    async def read() -> None:
+        with ConversationFile(pipe) as file:
+            lines = iter(file)
+            assert isinstance(next(lines), GoodLine)
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            next(lines)
+
+    watchdog = threading.Timer(5, os.write, (writing, b"x\n"))  # else it would wait for ever
+    watchdog.start()
+    try:
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.create_task(read())
+        assert not watchdog.finished.is_set()
+    finally:
+        watchdog.cancel()
+        os.close(writing)
+
+
+async def test_where_interrupting_is_ignored_a_load_goes_on(
+    migrated: IsolatedDatabase, worker: Database, tmp_path: Path
+) -> None:
+    """As in the background of a script, whose Ctrl-C is not meant for it."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with load_from(pipe, migrated, interrupted="SIG_IGN") as process:
+        with await open_for_writing(pipe, process) as writing:
+            lines = [conversation(number, 5) for number in range(900)]
+            await asyncio.to_thread(send, writing, b"\n".join(lines) + b"\n")
+            await until_turns_are_stored(worker, process, 4_000)
+            process.send_signal(signal.SIGINT)
+            await asyncio.to_thread(send, writing, conversation(900, 5))
+        _, said = await asyncio.to_thread(process.communicate, timeout=60)
+    assert process.returncode == 0, said
+    assert execute(migrated, "SELECT count(*) FROM clonedb.conversation_turns") == (4_505,)
 
 
 async def test_bad_lines_are_named_and_skipped_and_the_rest_is_stored(
