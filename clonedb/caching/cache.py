@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
+from itertools import islice
 from time import monotonic
 from typing import Any, Final, Generic, TypeVar
 from uuid import UUID
@@ -15,6 +16,7 @@ from clonedb import queries
 from clonedb.caching.figures import CacheFigures
 from clonedb.caching.filling import Filling
 from clonedb.caching.flights import Flight
+from clonedb.caching.gathering import MOST_READ, MOST_STORED
 from clonedb.caching.keys import CacheKey
 from clonedb.caching.memory import Place, Remembered, Tally
 from clonedb.caching.owner import Owner
@@ -32,8 +34,15 @@ from clonedb.scope import Scope
 
 K = TypeVar("K", bound=CacheKey)
 V = TypeVar("V", bound=msgspec.Struct)
+T = TypeVar("T")
 
 _NO_TIME: Final = timedelta(0)
+
+# Of one call for many: a few statements under way keep the channel busy, and more would make its
+# neighbours wait, and these run out of the time that a cache is given.
+_READ_AT_ONCE: Final = 4 * MOST_READ
+_STORED_AT_ONCE: Final = 4 * MOST_STORED
+_STORED_ALONE: Final = 16
 
 
 class Cache(Generic[K, V]):
@@ -115,7 +124,10 @@ class Cache(Generic[K, V]):
 
     async def get_many(self, keys: Iterable[K]) -> list[V | None]:
         """`get` of many keys at once, in few statements; the values in the order of the keys."""
-        return await asyncio.gather(*map(self.get, keys))
+        found: list[V | None] = []
+        for some in _parts(keys, _READ_AT_ONCE):
+            found += await asyncio.gather(*map(self.get, some))
+        return found
 
     async def put_many(
         self, values: Mapping[K, V], *, ttl: timedelta | None = None, tags: Iterable[str] = ()
@@ -125,11 +137,15 @@ class Cache(Generic[K, V]):
         Of embeddings without tags in few statements. Not all or none: what a cache lacks is made.
         """
         labels = check_tags(tags)
-        return sum(
-            await asyncio.gather(
-                *(self.put(key, value, ttl=ttl, tags=labels) for key, value in values.items())
+        gathered = self._state.puts is not None and not labels
+        stored = 0
+        for some in _parts(values.items(), _STORED_AT_ONCE if gathered else _STORED_ALONE):
+            stored += sum(
+                await asyncio.gather(
+                    *(self.put(key, value, ttl=ttl, tags=labels) for key, value in some)
+                )
             )
-        )
+        return stored
 
     async def get_or_compute(
         self,
@@ -318,3 +334,10 @@ class Cache(Generic[K, V]):
         )
         state.count_database_hit(entry)
         return entry
+
+
+def _parts(items: Iterable[T], most: int) -> Iterator[list[T]]:
+    """The items in their order, so many at a time."""
+    left = iter(items)
+    while part := list(islice(left, most)):
+        yield part

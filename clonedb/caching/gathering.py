@@ -16,6 +16,7 @@ from clonedb.caching.background import Background
 from clonedb.caching.owner import Owner
 from clonedb.caching.table import Found, Put, Table
 from clonedb.errors import InvalidInput
+from clonedb.lanes.channel import LARGEST_CALL
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -23,20 +24,31 @@ R = TypeVar("R")
 # What comes of one call of several.
 _Outcome: TypeAlias = R | BaseException | None
 
-# Of one statement: more would hold up the neighbours in its channel, with 6 KB for each embedding,
-# and take the pool where they are sent.
+# Of one statement: more would hold up the neighbours in its channel, with 6 KB for each embedding.
 MOST_READ: Final = 100
 MOST_STORED: Final = 32
+# Of what it sends: with its keys and models it stays under what a channel takes.
+MOST_BYTES: Final = LARGEST_CALL * 3 // 4
 
 
 class Gathering(Generic[A, R]):
     """One kind of call to one cache's table in a process.
 
     `alone` makes a call; `together` makes several, by their digests, and gives nothing where they
-    failed. Callers with the same digest share an answer where `shared`, else they take turns.
+    failed. Callers with the same digest share an answer where `shared`, else they take turns. A
+    statement is of `most` digests, and MOST_BYTES as `weigh` counts them, or fewer.
     """
 
-    __slots__ = ("_alone", "_background", "_groups", "_most", "_shared", "_together", "_under_way")
+    __slots__ = (
+        "_alone",
+        "_background",
+        "_groups",
+        "_most",
+        "_shared",
+        "_together",
+        "_under_way",
+        "_weigh",
+    )
 
     def __init__(
         self,
@@ -46,12 +58,14 @@ class Gathering(Generic[A, R]):
         *,
         most: int,
         shared: bool,
+        weigh: Callable[[A], int] = lambda _: 0,
     ) -> None:
         self._background = background
         self._alone = alone
         self._together = together
         self._most = most
         self._shared = shared
+        self._weigh = weigh
         self._under_way: set[str] = set()
         self._groups: dict[str, _Group[A, R]] = {}
 
@@ -69,13 +83,18 @@ class Gathering(Generic[A, R]):
     def join(self, owner: Owner, digest: bytes, argument: A) -> asyncio.Future[R | None]:
         """The answer to come, of a call with others."""
         answer: asyncio.Future[R | None] = asyncio.get_running_loop().create_future()
-        group = self._groups.get(owner.name)
-        if group is None or (digest in group.arguments and not self._shared):
+        group, weight = self._groups.get(owner.name), self._weigh(argument)
+        if (
+            group is None
+            or (digest in group.arguments and not self._shared)
+            or group.weight + weight > MOST_BYTES
+        ):
             group = self._groups[owner.name] = _Group()
             # It is sent at the end of this tick.
             task = self._background.start(self._send(owner, group))
             task.add_done_callback(partial(self._settle, owner, group))
         group.arguments[digest] = argument
+        group.weight += weight
         group.answers.append((digest, answer))
         if len(group.arguments) >= self._most:
             del self._groups[owner.name]
@@ -118,9 +137,10 @@ class Gathering(Generic[A, R]):
 class _Group(Generic[A, R]):
     """Calls of one user that go together, and who waits for them."""
 
-    __slots__ = ("answers", "arguments")
+    __slots__ = ("answers", "arguments", "weight")
 
     def __init__(self) -> None:
+        self.weight = 0
         self.arguments: dict[bytes, A] = {}
         self.answers: list[tuple[bytes, asyncio.Future[R | None]]] = []
 
@@ -144,4 +164,5 @@ def gathered_puts(table: Table[Any, Any], background: Background) -> Gathering[P
         lambda owner, puts: table.put_each(owner.scope, puts),
         most=MOST_STORED,
         shared=False,
+        weigh=lambda put: sum(len(each) for each in put.columns.values() if type(each) is bytes),
     )

@@ -107,7 +107,8 @@ async def test_many_puts_store_and_renew_what_each_would_have(
 ) -> None:
     async with a_process(migrated.dsn("clonedb_app"), policy=FORGETFUL) as process:
         cache = process.caches.of(ada.id).embedding
-        numbers = range(MOST_STORED + MOST_READ)
+        numbers = range(4 * MOST_STORED)
+        assert len(numbers) > MOST_READ
         with counted(cache) as calls:
             assert await cache.put_many({key(n): value(n) for n in numbers}) == len(numbers)
             assert calls["put"] == 1
@@ -121,6 +122,25 @@ async def test_many_puts_store_and_renew_what_each_would_have(
                 "extract(EPOCH FROM max(expires_at) - now()) FROM clonedb.embedding_cache"
             ).fetchone() or (0, 0)
         assert 3_500 < least <= most <= 3_600
+
+
+async def test_as_many_large_values_as_one_likes_are_stored_through_the_channels(
+    migrated: IsolatedDatabase, ada: User
+) -> None:
+    """A statement too large for a channel would take a connection of the pool, which has few."""
+    async with a_process(migrated.dsn("clonedb_app"), policy=FORGETFUL) as process:
+        await everything_connected(process.database)
+        cache = process.caches.of(ada.id).embedding
+        large = {key(n): Embedding.of([float(n), *[0.25] * 3_071]) for n in range(1_000)}
+
+        def detours() -> int:
+            return sum(channel.detours for channel in process.database.channel_statistics())
+
+        before = detours()
+        assert await cache.put_many(large) == len(large)
+        assert await cache.get_many(large) == list(large.values())
+        assert detours() == before
+        assert cache.statistics().failures == 0
 
 
 async def test_of_two_puts_of_a_key_at_once_the_later_one_stays(here: Process, ada: User) -> None:
