@@ -106,10 +106,7 @@ class Repository:
         )
         if not wanted:
             return
-        archive = self._run("archive", "--format=tar", tree, "--", *wanted)
-        if archive.returncode:
-            raise InvalidInput(f"git cannot read {commit[:_SHORT]}: {_said(archive.stderr)}")
-        extract(archive.stdout, into)
+        extract(self._directory, tree, into, *wanted)
 
     def _main_line(self) -> str:
         for name in MAIN_LINES:

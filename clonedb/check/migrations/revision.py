@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,19 +50,15 @@ def checked_out(revision: str, sql: Path, migrations: Path) -> Iterator[Revision
 
 def _extract(folder: Path, commit: str, target: Path) -> Path:
     # Of a folder, seen from the folder itself, wherever in its repository it is.
-    prefix = _git(folder, "rev-parse", "--show-prefix").decode().strip().rstrip("/")
-    top = _git(folder, "rev-parse", "--show-toplevel").decode().strip()
-    archive = _git(
-        Path(top),
-        "archive",
-        "--format=tar",
-        commit,
-        "--",
-        prefix or ".",
-        refused=f"the revision {commit[:12]} has no folder {prefix or folder.name}",
-        remedy="name a revision that has it",
+    prefix, top = (
+        os.fsdecode(_git(folder, "rev-parse", asked)).removesuffix("\n").rstrip("/")
+        for asked in ("--show-prefix", "--show-toplevel")
     )
-    extract(archive, target)
+    if not extract(Path(top), commit, target, prefix or "."):
+        raise InvalidInput(
+            f"the revision {commit[:12]} has no folder {prefix or folder.name}",
+            remedy="name a revision that has it",
+        )
     return target / prefix
 
 
