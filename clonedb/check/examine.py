@@ -15,6 +15,7 @@ from typing import Any
 import psycopg
 
 from clonedb.check.catalogue import Catalogue
+from clonedb.check.declarations import DeclaredSizes, read_declared
 from clonedb.check.dependencies import Dependencies, dependencies, missing_rights
 from clonedb.check.describe import (
     Description,
@@ -30,7 +31,7 @@ from clonedb.check.planner_proof import PlannerProof
 from clonedb.check.plans import Planner, with_limits
 from clonedb.check.reading import limit_parameters
 from clonedb.check.scratch import PRODUCTION, Scratch, sizes_file
-from clonedb.check.sizes import Sizes, read_sizes
+from clonedb.check.sizes import Sizes
 from clonedb.check.two_people import FIRST, SECOND, Meeting, TwoPeople
 from clonedb.query.statements import Query, Statement
 
@@ -47,7 +48,7 @@ class Examination:
         self._locks = LocksTaken(self._describing, self.catalogue)
         self._tree_proof = TreeProof(self.catalogue)
         self._planner_proof = PlannerProof(self.connect())
-        sizes = Sizes(read_sizes(sizes_file()), self.catalogue)
+        sizes = Sizes(read_declared(sizes_file(), DeclaredSizes), self.catalogue)
         self.table_rows = {
             each.name: sizes.rows(each)
             for each in self.catalogue.relations.values()

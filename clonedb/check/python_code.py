@@ -145,7 +145,7 @@ def called_in_tests(folder: Path) -> set[str]:
     """The names that tests use as attributes or call: methods, functions, queries."""
     found: set[str] = set()
     for file in sorted(folder.rglob("*.py")):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"), filename=str(file))):
             if isinstance(node, ast.Attribute):
                 found.add(node.attr)
             elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):

@@ -24,7 +24,8 @@ from psycopg.rows import namedtuple_row
 
 from clonedb import migrate
 from clonedb.check.catalogue import Catalogue, Relation, read_query
-from clonedb.check.sizes import PAGE_BYTES, Sizes, read_sizes
+from clonedb.check.declarations import SIZES, DeclaredSizes, read_declared
+from clonedb.check.sizes import PAGE_BYTES, Sizes
 from clonedb.embedded import EmbeddedServer
 from clonedb.errors import EmbeddedError
 from clonedb.postgres.binaries import find_binaries
@@ -120,7 +121,7 @@ def digest(migrations: Path | None = None, sizes: Path | None = None) -> str:
 
 def sizes_file() -> Path:
     """The committed sizes of production."""
-    return sql_directory() / "check" / "sizes.toml"
+    return sql_directory() / "check" / SIZES
 
 
 @contextmanager
@@ -177,7 +178,7 @@ def _ready(directory: Path) -> EmbeddedServer | None:
 
 
 def _make(directory: Path, migrations: Path | None, sizes: Path) -> None:
-    content = read_sizes(sizes)
+    declared = read_declared(sizes, DeclaredSizes)
     server = EmbeddedServer(directory, durable=False).start()
     try:
         migrate.apply(server.dsn("clonedb_migrator"), directory=migrations)
@@ -185,7 +186,7 @@ def _make(directory: Path, migrations: Path | None, sizes: Path) -> None:
         dsn = server.dsn(SUPERUSER, PRODUCTION)
         with psycopg.connect(dsn, autocommit=True, cursor_factory=psycopg.RawCursor) as connection:
             catalogue = Catalogue(connection)
-            known = Sizes(content, catalogue)
+            known = Sizes(declared, catalogue)
             connection.execute(b"ALTER SYSTEM SET autovacuum = off")
             for name, value in known.settings.items():
                 setting = sql.SQL("ALTER SYSTEM SET {} = {}").format(

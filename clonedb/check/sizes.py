@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Final
+from typing import Final, TypeVar
 
 from clonedb.check.catalogue import Catalogue, Column, Index, Relation
-from clonedb.errors import InvalidInput
+from clonedb.check.declarations import DeclaredSizes
+
+T = TypeVar("T")
+D = TypeVar("D")
 
 PAGE_BYTES: Final = 8192
 # A row's header, its line pointer and some alignment; an index entry's.
@@ -27,7 +28,6 @@ _WIDTHS: Final = {
     "uuid": 16,
     "xid8": 8,
 }
-_SECTIONS: Final = ("settings", "rows", "nulls", "distinct", "values", "widths")
 _NULLNESS: Final = re.compile(r"\(*(?P<name>\w+) IS (?P<negated>NOT )?NULL\)*")
 _EQUALITY: Final = re.compile(r"\(*(?P<name>\w+) = '(?P<value>[^']*)'::\w+\)*")
 
@@ -35,35 +35,31 @@ _EQUALITY: Final = re.compile(r"\(*(?P<name>\w+) = '(?P<value>[^']*)'::\w+\)*")
 class Sizes:
     """The file, as the planner needs it."""
 
-    def __init__(self, content: Mapping[str, Any], catalogue: Catalogue | None = None) -> None:
-        unknown = content.keys() - set(_SECTIONS)
-        if unknown:
-            raise InvalidInput(f"sizes.toml has no section {', '.join(sorted(unknown))}")
-        self._content = {name: content.get(name, {}) for name in _SECTIONS}
+    def __init__(self, declared: DeclaredSizes, catalogue: Catalogue | None = None) -> None:
+        self._declared = declared
         self.catalogue = catalogue
 
     @property
     def settings(self) -> dict[str, str]:
         """Settings of the planner."""
-        return {name: str(value) for name, value in self._content["settings"].items()}
+        return {name: str(value) for name, value in self._declared.settings.items()}
 
     def rows(self, relation: Relation) -> int:
         """How many rows a table has, all its partitions together."""
-        rows = self._content["rows"]
+        rows = self._declared.rows
         other = "other_users_tables" if relation.user_key else "other_tables"
         return int(rows.get(relation.name, rows.get(other, 1_000)))
 
     def null_share(self, relation: Relation, column: str) -> float:
-        return float(self._of("nulls", relation, column, 0.0))
+        return float(_of(self._declared.nulls, relation, column, 0.0))
 
     def common(self, relation: Relation, column: str) -> dict[str, float]:
         """The shares of common values."""
-        found: dict[str, float] = self._of("values", relation, column, {})
-        return found
+        return _of(self._declared.values, relation, column, {})
 
     def distinct(self, relation: Relation, column: Column, unique: bool) -> float:
         """How many different values, as pg_stats has it: -1 for as many as rows, or so many."""
-        given = self._of("distinct", relation, column.name, None)
+        given = _of(self._declared.distinct, relation, column.name, None)
         rows = self.rows(relation)
         if common := self.common(relation, column.name):
             return len(common)
@@ -71,7 +67,7 @@ class Sizes:
             if unique:
                 return -1.0
             if column.name in ("user_id", "subject_ref"):
-                given = self._content["rows"].get("users", rows)
+                given = self._declared.rows.get("users", rows)
             elif column.name == "id" or column.name.endswith("_at"):
                 return -1.0
             elif self._type_name(column) == "boolean":
@@ -81,7 +77,7 @@ class Sizes:
         return float(min(int(given), rows))
 
     def width(self, relation: Relation, column: Column) -> int:
-        given = self._of("widths", relation, column.name, None)
+        given = _of(self._declared.widths, relation, column.name, None)
         return int(
             given if given is not None else _WIDTHS.get(self._type_name(column), _OTHER_WIDTH)
         )
@@ -115,17 +111,9 @@ class Sizes:
     def _type_name(self, column: Column) -> str:
         return self.catalogue.type_name(column.type) if self.catalogue else ""
 
-    def _of(self, section: str, relation: Relation, column: str, otherwise: Any) -> Any:
-        content = self._content[section]
-        return content.get(f"{relation.name}.{column}", content.get(column, otherwise))
 
-
-def read_sizes(file: Path) -> Mapping[str, Any]:
-    """The content of the file; InvalidInput says what is wrong with it."""
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{file}: {error}") from error
+def _of(section: Mapping[str, T], relation: Relation, column: str, otherwise: D) -> T | D:
+    return section.get(f"{relation.name}.{column}", section.get(column, otherwise))
 
 
 def _pages(rows: float, width: float) -> int:

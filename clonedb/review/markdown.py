@@ -13,7 +13,10 @@ from clonedb.review.risk import Ranked, Severity
 
 # A comment on GitHub has at most 65,536 characters; some room for what others put around it.
 LONGEST: Final = 60_000
+# Of that for the risks, which come first.
+_RISKS: Final = 30_000
 _ROWS: Final = 60
+_TITLE: Final = 500
 
 
 def markdown(comparison: Comparison, ranked: list[Ranked], *, titles: Mapping[str, str]) -> str:
@@ -21,9 +24,9 @@ def markdown(comparison: Comparison, ranked: list[Ranked], *, titles: Mapping[st
     counts = [(each, sum(r.risk.severity is each for r in ranked)) for each in Severity]
     numbers = ", ".join(f"{number} {severity.word}" for severity, number in counts)
     head = [
-        f"## Database review: {_plain(titles['range'])}",
+        f"## Database review: {_plain(titles['range'][:_TITLE])}",
         "",
-        f"From {_plain(titles['base'])} to {_plain(titles['head'])}.",
+        f"From {_plain(titles['base'][:_TITLE])} to {_plain(titles['head'][:_TITLE])}.",
         f"Changes: {shown.summary(comparison)}. Risks: {numbers}.",
         "",
         *_risks(ranked),
@@ -49,16 +52,22 @@ def _risks(ranked: list[Ranked]) -> Iterator[str]:
     yield "| risk | of | what | why |"
     yield "| --- | --- | --- | --- |"
     said = set[str]()
+    rows, length = 0, 0
     for rule, risk in ranked[:_ROWS]:
         why = "as above" if rule.name in said else rule.why
         said.add(rule.name)
         place = f" ({_code(risk.place)})" if risk.place else ""
-        yield (
-            f"| **{risk.severity.word}** | {_code(risk.subject)} | {_cell(risk.what)}{place} "
-            f"| {rule.title}. {_cell(why)} |"
+        row = (
+            f"| **{risk.severity.word}** | {_code(risk.subject)} | {_plain(risk.what)}{place} "
+            f"| {_plain(rule.title)}. {_plain(why)} |"
         )
-    if len(ranked) > _ROWS:
-        yield f"\n{len(ranked) - _ROWS} more are on the page."
+        length += len(row) + 1
+        if length > _RISKS:
+            break
+        rows += 1
+        yield row
+    if len(ranked) > rows:
+        yield f"\n{len(ranked) - rows} more are on the page."
 
 
 def _parts(comparison: Comparison) -> Iterator[tuple[str, list[str]]]:
@@ -158,12 +167,8 @@ def _code(text: str) -> str:
 
 def _plain(text: str) -> str:
     """Text that is nothing but text: no markup, no mention of people."""
-    text = re.sub(r"([\\`*_{}\[\]<>()#+!|~-])", r"\\\1", " ".join(text.split()))
+    text = re.sub(r"([\\`*_{}\[\]<>()#+!|~&-])", r"\\\1", " ".join(text.split()))
     return text.replace("@", "@\u200b")
-
-
-def _cell(text: str) -> str:
-    return _html(" ".join(text.split())).replace("|", "\\|").replace("@", "@\u200b")
 
 
 def _html(text: str) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
+from clonedb.check.declarations import CACHES, SIZES, CacheSources, DeclaredSizes, declared
 from clonedb.check.entry import Entry, read_entry
 from clonedb.check.hashes import files_hash, query_hash
 from clonedb.check.ledger import MADE_FROM
@@ -21,6 +21,8 @@ from clonedb.errors import QueryFileError
 from clonedb.query.file import parse_queries, read_text
 from clonedb.query.statements import Query
 from clonedb.review.schema import Schema
+
+T = TypeVar("T")
 
 ROLLBACK: Final = ".rollback.sql"
 
@@ -71,7 +73,8 @@ class Revision:
         found = self._files[1]
         if (self.folder / "sql").is_dir() and not self.has_ledger:
             return [*found, Problem("sql/ledger", 1, "there is no ledger")]
-        return [*found, *self._ledger[1], *self._rehearsals[1], *self._stale()]
+        declared = [*self._sizes[1], *self._cache_sources[1]]
+        return [*found, *self._ledger[1], *self._rehearsals[1], *declared, *self._stale()]
 
     @cached_property
     def has_ledger(self) -> bool:
@@ -126,8 +129,12 @@ class Revision:
     @cached_property
     def table_rows(self) -> dict[str, int]:
         """How many rows the tables have in production, by sql/check/sizes.toml."""
-        rows = self.toml("sql/check/sizes.toml").get("rows", {})
-        return {name: int(number) for name, number in rows.items()}
+        return self._sizes[0].rows
+
+    @property
+    def cache_sources(self) -> CacheSources:
+        """What caches are made from, by table: sql/check/caches.toml."""
+        return self._cache_sources[0]
 
     @cached_property
     def callers(self) -> dict[str, list[Mention]]:
@@ -141,16 +148,12 @@ class Revision:
     @cached_property
     def unreadable_code(self) -> list[Problem]:
         """Python that is none: who calls what is then unknown."""
-        return self._read_code[1]
+        return [*self._read_code[1], *self._read_tests[1]]
 
-    @cached_property
+    @property
     def tested(self) -> set[str]:
         """The names of functions that lead to what the tests name."""
-        folder = self.folder / "tests"
-        try:
-            return called_in_tests(folder) if folder.is_dir() else set()
-        except (SyntaxError, UnicodeDecodeError):
-            return set()
+        return self._read_tests[0]
 
     def leading_to(self, query: str) -> set[str]:
         """The functions from which a query is reached, by name."""
@@ -166,12 +169,20 @@ class Revision:
         file = self.folder / path
         return _text(file) if file.is_file() else ""
 
-    def toml(self, path: str) -> dict[str, Any]:
-        """A file of settings; one that is none counts as empty."""
+    @cached_property
+    def _sizes(self) -> tuple[DeclaredSizes, list[Problem]]:
+        return self._declared(SIZES, DeclaredSizes, DeclaredSizes())
+
+    @cached_property
+    def _cache_sources(self) -> tuple[CacheSources, list[Problem]]:
+        return self._declared(CACHES, CacheSources, {})
+
+    def _declared(self, name: str, kind: type[T], nothing: T) -> tuple[T, list[Problem]]:
+        path = f"sql/check/{name}"
         try:
-            return tomllib.loads(self.text(path))
-        except tomllib.TOMLDecodeError:
-            return {}
+            return declared(self.text(path), kind) if self.text(path) else nothing, []
+        except ValueError as error:
+            return nothing, [Problem(path, 1, str(error))]
 
     @cached_property
     def _files(self) -> tuple[list[tuple[str, str, tuple[Query, ...]]], list[Problem]]:
@@ -189,7 +200,7 @@ class Revision:
         return found, problems
 
     def _sources(self, text: str, queries: tuple[Query, ...]) -> Iterator[Source]:
-        lines = text.splitlines()
+        lines = text.split("\n")
         ends = [each.line - 1 for each in queries[1:]] + [len(lines)]
         for query, end in zip(queries, ends, strict=True):
             entry = self.entries.get(query.name)
@@ -248,12 +259,23 @@ class Revision:
         for package in packages(self.folder):
             try:
                 code.append(PackageCode(package))
-            except SyntaxError as error:
-                file = Path(error.filename or package).relative_to(self.folder).as_posix()
-                problems.append(Problem(file, error.lineno or 1, "this is not Python"))
-            except UnicodeDecodeError:
-                problems.append(Problem(package.name, 1, "a file is not UTF-8"))
+            except (SyntaxError, ValueError) as error:
+                problems.append(self._unreadable(package, error))
         return code, problems
+
+    @cached_property
+    def _read_tests(self) -> tuple[set[str], list[Problem]]:
+        folder = self.folder / "tests"
+        try:
+            return called_in_tests(folder), []
+        except (SyntaxError, ValueError) as error:
+            return set(), [self._unreadable(folder, error)]
+
+    def _unreadable(self, folder: Path, error: SyntaxError | ValueError) -> Problem:
+        if isinstance(error, ValueError):
+            return Problem(folder.name, 1, "a file is not UTF-8")
+        file = Path(error.filename or folder).relative_to(self.folder).as_posix()
+        return Problem(file, error.lineno or 1, "this is not Python")
 
 
 def packages(folder: Path) -> list[Path]:

@@ -123,7 +123,7 @@ def test_the_page_goes_where_it_is_told_and_is_there_as_a_whole(
     assert page.rstrip().endswith("</html>")
     assert command(*repository, "--to", "a.html", "--markdown", "a.md").code == 0
     assert (tmp_path / "a.html").read_text() == page
-    assert "promised rows &lt;= 10" in (tmp_path / "a.md").read_text()
+    assert r"promised rows \<= 10" in (tmp_path / "a.md").read_text()
     (tmp_path / "review.html").unlink()
     printed = command(*repository, "--markdown", "-")
     assert printed.out == (tmp_path / "a.md").read_text()

@@ -386,6 +386,29 @@ STALE: dict[str, tuple[Change, set[str]]] = {
         lambda project: project.write("shop/broken.py", "def ("),
         {"high stale_ledger shop/broken.py: callers are unknown: this is not Python"},
     ),
+    "tests that are no Python": (
+        lambda project: project.write("tests/test_broken.py", "def ("),
+        {"high stale_ledger tests/test_broken.py: callers are unknown: this is not Python"},
+    ),
+    "sizes that are no TOML": (
+        lambda project: project.write("sql/check/sizes.toml", "[rows]\nusers = many\n"),
+        {
+            "high stale_ledger sql/check/sizes.toml: now: Invalid value (at line 2, column 9)",
+        },
+    ),
+    "sizes that are none": (
+        lambda project: project.write("sql/check/sizes.toml", "rows = 5\n"),
+        {
+            "high stale_ledger sql/check/sizes.toml: now: Expected `object`, got `int` - at `$.rows`",
+        },
+    ),
+    "caches that are made of no columns": (
+        lambda project: project.write("sql/check/caches.toml", "[things]\ncolumns = 'name'\ncaches = []\n"),
+        {
+            "high stale_ledger sql/check/caches.toml: now: Expected `array`, got `str` - at `$[...].columns`",
+            "medium caches sql/check/caches.toml: what caches are made from is declared anew",
+        },
+    ),
     "no schema": (
         lambda project: project.remove(DUMP),
         {"medium stale_ledger docs/schema.sql: now: it is missing, so functions, policies and indexes are not compared"},

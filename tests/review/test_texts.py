@@ -9,7 +9,8 @@ import pytest
 from project import Project
 
 from clonedb.review import difference
-from clonedb.review.markdown import LONGEST
+from clonedb.review.markdown import LONGEST, markdown
+from clonedb.review.risk import Ranked, Risk, Rule, Severity
 from clonedb.review.run import review
 
 HOSTILE = "</script></style></pre></details><script>hacked()</script><img src=x onerror=hacked()>"
@@ -132,6 +133,24 @@ def test_markdown_fits_in_a_comment_and_names_what_does_not(project: Project) ->
         text = found.markdown()
     assert LONGEST - 8_000 < len(text) < 65_536
     assert re.search(r"Too long for here, and on the page: \d+ more \(many\.many", text)
+
+
+def test_markdown_fits_whatever_the_risks_say_and_shows_it_as_text(project: Project) -> None:
+    said = "[a](https://example.com) *b* _c_ `d` &lt;e&gt; | f @ada "
+    rule = Rule("one", "One", said, lambda comparison: iter(()))
+    ranked = [
+        Ranked(rule, Risk(Severity.HIGH, said * 10, said * number)) for number in (*range(1, 100),)
+    ]
+    with review(project.folder, "base") as found:
+        titles = dict.fromkeys(found.titles, said * 2_000)
+        text = markdown(found.comparison, ranked, titles=titles)
+    assert len(text) < 65_536
+    rows = [line for line in text.splitlines() if line.startswith("| **high**")]
+    assert 10 < len(rows) < 60
+    assert f"\n{len(ranked) - len(rows)} more are on the page." in text
+    outside = _without_code(text)
+    assert not re.search(r"(?<!\\)[\[`_&]|(?<![\\`\w])@\w|(?<![\\*])\*(?!\*)", outside)
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in rows} == {5}
 
 
 def test_a_difference_marks_the_words_that_changed() -> None:

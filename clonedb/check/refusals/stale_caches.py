@@ -6,11 +6,11 @@ What they are made from is declared in sql/check/caches.toml, and nowhere else.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator
 from typing import Final
 
 from clonedb.check.catalogue import Relation
+from clonedb.check.declarations import CACHES, CacheSources, read_declared
 from clonedb.check.dependencies import Use, dependencies
 from clonedb.check.examined import NOBODY, Variant
 from clonedb.check.finding import Finding
@@ -53,16 +53,16 @@ ON CONFLICT (user_id, xid) DO UPDATE SET caches = ch.caches || excluded.caches;
 
 
 def find(subject: Subject) -> Iterator[Finding]:
-    file = sql_directory() / "check" / "caches.toml"
-    declared = tomllib.loads(file.read_text(encoding="utf-8"))
+    file = sql_directory() / "check" / CACHES
+    declared = read_declared(file, CacheSources)
     changes, users = (subject.catalogue.table(each) for each in (_CHANGES, "users"))
     for name, source in declared.items():
         table = subject.catalogue.table(name)
         if table is None or changes is None:
             continue
-        if unknown := [each for each in source["columns"] if table.numbered(each) is None]:
+        if unknown := [each for each in source.columns if table.numbered(each) is None]:
             raise InvalidInput(f"{file.name}: {name} has no column {', '.join(unknown)}")
-        watched = {number for each in source["columns"] if (number := table.numbered(each))}
+        watched = {number for each in source.columns if (number := table.numbered(each))}
         for found, variant, tree in subject.trees():
             used = dependencies(tree).tables
             use = used.get(table.oid, Use())
@@ -73,7 +73,7 @@ def find(subject: Subject) -> Iterator[Finding]:
             if users is not None and "DELETE" in used.get(users.oid, Use()).rights:
                 continue  # with a user all of theirs goes
             named = _named(tree, changes)
-            missing = [each for each in source["caches"] if each not in named]
+            missing = [each for each in source.caches if each not in named]
             if missing:
                 yield at(
                     "stale_caches",

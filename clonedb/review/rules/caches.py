@@ -14,7 +14,7 @@ _DECLARED: Final = "sql/check/caches.toml"
 
 
 def find(comparison: Comparison) -> Iterator[Risk]:
-    declared = comparison.head.toml(_DECLARED)
+    declared = comparison.head.cache_sources
     if comparison.base.text(_DECLARED) != comparison.head.text(_DECLARED):
         what = "what caches are made from is declared anew"
         yield Risk(Severity.MEDIUM, _DECLARED, what, f"{_DECLARED}:1")
@@ -29,7 +29,7 @@ def find(comparison: Comparison) -> Iterator[Risk]:
             for each in change.new_touches()
             if each.verb in ("inserts", "updates") and each.table in declared
             for column in each.columns
-            if column in declared[each.table].get("columns", ())
+            if column in declared[each.table].columns
         )
         if told and not tells:
             yield Risk(Severity.HIGH, change.name, "made caches old, and does no more", place)
