@@ -56,10 +56,11 @@ documents AS (
     FROM users AS u
     RETURNING user_id, id
 ),
--- It makes old what is stored in the same statement, so it names one cache alone.
+-- It makes old what is stored in the same statement, so it names one cache alone. And it is never
+-- an hour old, when anybody may remove it: a scratch server is used for days.
 changes AS (
-    INSERT INTO clonedb.cache_changes (user_id, caches)
-    SELECT u.id, ARRAY['audio_chunk'] FROM users AS u
+    INSERT INTO clonedb.cache_changes (user_id, caches, created_at)
+    SELECT u.id, ARRAY['audio_chunk'], 'infinity' FROM users AS u
 ),
 objects AS (
     INSERT INTO clonedb.stored_objects (

@@ -15,6 +15,8 @@ from clonedb.check.refusals import robbed_indexes
 if TYPE_CHECKING:
     from conftest import Planting
 
+    from clonedb.check.examine import Examination
+
 HEADER = "-- name: planted(user_id{more})\n-- Does something.\n{tags}"
 
 
@@ -299,3 +301,25 @@ def test_callers_are_found_through_classes_that_share_their_methods(tmp_path: Pa
     (many,) = code.callers("voices", "find_many")
     assert (many.function, many.struct, many.line) == ("direct", "Voice", 10)
     assert code.reached_from({"get"}) == {"get", "find"}
+
+
+def test_the_two_people_grow_no_older(examination: Examination) -> None:
+    """A scratch server is used for days, and what is found on it is the same on each of them."""
+    caches = ("embedding", "vector_search", "llm_response", "audio_chunk")
+    with examination.connect() as connection, connection.transaction(force_rollback=True):
+        for table, column in (
+            *((f"{cache}_cache", "expires_at") for cache in caches),
+            ("cache_changes", "created_at"),
+            ("cache_fill_leases", "expires_at"),
+            ("object_uploads", "expires_at"),
+        ):
+            moved = connection.execute(
+                f"UPDATE clonedb.{table} SET {column} = {column} - interval '1 year'".encode()
+            )
+            assert moved.rowcount >= 2, table
+        trimmed = connection.execute(b"SELECT t.expired FROM clonedb.trim_caches(1000) AS t")
+        assert trimmed.fetchall() == [(0,)] * 4
+        for table in ("cache_changes", "cache_fill_leases"):
+            left = connection.execute(f"SELECT count(*) FROM clonedb.{table}".encode()).fetchone()
+            assert left is not None
+            assert left[0] >= 2, table
