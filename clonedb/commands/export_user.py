@@ -28,7 +28,9 @@ def export_user(
     """Write everything about a person to a zip file, as clonedb_worker: JSON Lines and an index.
 
     All tables that hold rows of people, at one moment, and their files in the object store. The
-    file appears when it is whole. Exit code 1: there is no such user. 2: it could not be written.
+    file appears when it is whole. Exit code 1: there is no such user, or some of their files are
+    missing or damaged in the object store; the index names them, and all else is there. 2: it could
+    not be written.
     """
     from clonedb.database import Database
     from clonedb.objects.store import ObjectStore
@@ -59,7 +61,7 @@ def export_user(
         done = event_loop.run(run())
     if as_json:
         print_json(msgspec.to_builtins(done))
-        return
+        raise typer.Exit(bool(done.damaged))
     for table, rows in done.rows.items():
         if rows:
             stdout.print(f"{table:24} {rows:>10,} rows")
@@ -67,3 +69,4 @@ def export_user(
     for name in done.damaged:
         stderr.print(f"missing or damaged in the object store: {name}", markup=False)
     stdout.print(f"{done.file}: {done.size_bytes:,} bytes, as of {done.moment}", markup=False)
+    raise typer.Exit(bool(done.damaged))

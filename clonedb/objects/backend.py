@@ -58,21 +58,34 @@ class Backend:
                 "the object store needs obstore", remedy="pip install 'clonedb[objects]'"
             ) from None
         self._obstore = obstore
-        self._store = self._opened(options)
+        # A folder is opened at its first use.
+        self._store: Any = self._opened(options) if self._folder is None else None
+        if options and self._folder is not None:
+            raise InvalidInput(f"a folder takes no options, such as {min(options)}")
 
     def _opened(self, options: Mapping[str, Any]) -> ObjectStore:
-        from obstore.store import LocalStore, from_url
+        from obstore.store import from_url
 
-        if self._folder is None:
-            patient = {**_PATIENCE, **options.get("client_options", {})}
-            with self._reported(InvalidInput):
-                return from_url(self.location, **{**options, "client_options": patient})  # pyright: ignore[reportCallIssue, reportArgumentType]
-        if options:
-            raise InvalidInput(f"a folder takes no options, such as {min(options)}")
-        with self._reported():
-            # What lies in it is intimate: nobody else may enter.
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return LocalStore(self._folder)
+        patient = {**_PATIENCE, **options.get("client_options", {})}
+        with self._reported(InvalidInput):
+            return from_url(self.location, **{**options, "client_options": patient})  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+    def _reached(self, *, to_write: bool = False) -> Any:
+        """The store. Only who writes makes a folder: in a mistyped one all objects seem gone."""
+        folder, store = self._folder, self._store
+        if folder is not None and not to_write and not folder.is_dir():
+            raise ObjectStoreUnavailable(
+                f"there is no folder {folder}",
+                remedy="name the one that objects were written to; the first write makes it",
+            )
+        if folder is not None and store is None:
+            from obstore.store import LocalStore
+
+            with self._reported():
+                # What lies in it is intimate: nobody else may enter.
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                store = self._store = LocalStore(folder)
+        return store
 
     async def write(self, key: str, feed: Feed) -> None:
         """Store all of the feed, durably.
@@ -81,22 +94,24 @@ class Backend:
         it was cancelled, nothing lies under the key or will, unless `feed.settled` is False.
         """
         small = await feed.whole(PART_BYTES)
+        store = self._reached(to_write=True)
         feed.settled = False
         with self._reported(feed=feed):
             if small is None:
                 writing = self._obstore.put_async(
-                    self._store, key, feed, chunk_size=PART_BYTES, max_concurrency=PARALLEL_PARTS
+                    store, key, feed, chunk_size=PART_BYTES, max_concurrency=PARALLEL_PARTS
                 )
             else:
-                writing = self._obstore.put_async(self._store, key, small, use_multipart=False)
+                writing = self._obstore.put_async(store, key, small, use_multipart=False)
             await _undone_if_cancelled(asyncio.ensure_future(writing), feed)
             if self._folder is not None:
                 await in_thread(_make_durable, self._folder, key)
 
     async def read(self, key: str) -> AsyncGenerator[bytes, None]:
         """What lies under the key, opened already, in pieces. Raises Missing."""
+        store = self._reached()
         with self._reported():
-            found = await self._obstore.get_async(self._store, key)
+            found = await self._obstore.get_async(store, key)
         return self._pieces(found.stream(min_chunk_size=PIECE_BYTES))
 
     async def _pieces(self, stream: Any) -> AsyncGenerator[bytes, None]:
@@ -109,9 +124,10 @@ class Backend:
 
     async def delete(self, key: str) -> None:
         """Leave nothing under the key, nor of an upload to it that was killed in a folder."""
+        store = self._reached()
         try:
             with self._reported():
-                await self._obstore.delete_async(self._store, key)
+                await self._obstore.delete_async(store, key)
         except Missing:
             pass
         if self._folder is not None:

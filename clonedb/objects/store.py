@@ -30,11 +30,11 @@ class ObjectStore:
     """A folder, `gs://bucket/path` or `s3://bucket/path` for large objects.
 
     `ObjectStore(location, **options)`, or without a location the environment's
-    CLONEDB_OBJECT_STORE, or else a folder clonedb-objects beside the embedded server's data. A
-    folder that is missing is made, closed to everybody else. The options are obstore's, such as
-    `access_key_id=…`, `endpoint=…` or `client_options={…}`; without credentials among them the
-    platform's own are used. They are never shown. Raises InvalidInput, and ObjectStoreUnavailable
-    without the extra `objects`.
+    CLONEDB_OBJECT_STORE, or else a folder clonedb-objects beside the embedded server's data. The
+    first write makes a folder that is missing, closed to everybody else. The options are obstore's,
+    such as `access_key_id=…`, `endpoint=…` or `client_options={…}`; without credentials among them
+    the platform's own are used. They are never shown. Raises InvalidInput, and
+    ObjectStoreUnavailable without the extra `objects`.
     """
 
     __slots__ = ("_backend",)

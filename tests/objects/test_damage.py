@@ -87,6 +87,7 @@ async def test_another_stores_folder_has_nothing_of_it(
     objects: StoredObjects, as_ada: UserScope, tmp_path: Path
 ) -> None:
     await objects.put("document", "a", b"a")
+    (tmp_path / "elsewhere").mkdir()
     elsewhere = ObjectStore(tmp_path / "elsewhere").of(as_ada)
     with pytest.raises(ObjectDamaged, match="missing"):
         await elsewhere.read("document", "a")

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from storing import files, tomorrow
 
-from clonedb import InvalidInput, ObjectStore, ObjectStoreUnavailable, UserScope
+from clonedb import (
+    Database,
+    InvalidInput,
+    ObjectStore,
+    ObjectStoreUnavailable,
+    UserScope,
+    WorkedOff,
+)
 
 SECRET = "secret-of-the-bucket"
 
@@ -35,12 +44,34 @@ def test_without_any_setting_it_is_a_folder_of_the_user(
     assert repr(ObjectStore()) == f"<ObjectStore {tmp_path / 'clonedb-objects'}>"
 
 
-def test_a_folder_that_is_there_keeps_its_permissions(tmp_path: Path) -> None:
+async def test_a_folder_that_is_there_keeps_its_permissions(
+    tmp_path: Path, as_ada: UserScope
+) -> None:
     folder = tmp_path / "shared with a group"
     folder.mkdir(mode=0o770)
     before = folder.stat().st_mode
-    ObjectStore(folder)
+    await ObjectStore(folder).of(as_ada).put("document", "a", b"a")
     assert folder.stat().st_mode == before
+
+
+async def test_in_a_folder_that_is_not_there_nothing_counts_as_gone(
+    tmp_path: Path, as_ada: UserScope, worker: Database
+) -> None:
+    """Who erases someone with a mistyped name must not be told that their files are deleted."""
+    right, mistyped = tmp_path / "objects", tmp_path / "obejcts"
+    store, wrong = ObjectStore(right), ObjectStore(mistyped)
+    assert not right.exists()
+    await store.of(as_ada).put("document", "a", b"a")
+    assert right.stat().st_mode & 0o777 == 0o700
+    with pytest.raises(ObjectStoreUnavailable, match="there is no folder"):
+        await wrong.of(as_ada).read("document", "a")
+    assert await store.of(as_ada).delete("document", "a")
+    assert await wrong.work_off(worker, now=tomorrow()) == WorkedOff(1, 0, 1)
+    assert not mistyped.exists()
+    assert len(files(right)) == 1
+    later = tomorrow() + timedelta(hours=1)
+    assert await store.work_off(worker, now=later) == WorkedOff(1, 1, 0)
+    assert files(right) == {}
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,7 @@ async def test_what_does_not_exist_is_said_to(objects: StoredObjects, tmp_path: 
     ):
         with pytest.raises(NotFound, match="none"):
             await call
-    assert names(tmp_path) == ["objects"]
+    assert names(tmp_path) == []
 
 
 async def test_deleting_hides_at_once_and_empties_the_store_afterwards(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import msgspec
 from canaries import stored
 from storing import names
 
-from clonedb import Database, User, new_id
+from clonedb import Database, ObjectStore, User, UserScope, new_id
 from clonedb.testing import IsolatedDatabase
 
 
@@ -52,6 +53,31 @@ async def test_what_changes_nothing_says_why(
     assert msgspec.json.decode(counted[1]) == {"would_erase": {"users": 1}}
     assert names(tmp_path) == []
     assert stored(migrated) == before
+
+
+async def test_an_export_without_some_files_is_there_and_exits_with_1(
+    migrated: IsolatedDatabase, ada: User, as_ada: UserScope, tmp_path: Path
+) -> None:
+    folder, file = tmp_path / "objects", tmp_path / "a.zip"
+    objects = ObjectStore(folder).of(as_ada)
+    await objects.put("document", "kept", b"kept")
+    lost = await objects.put("document", "lost", b"lost")
+    export = ("export-user", ada.id, "--to", file, "--object-store")
+    code, out, err = await run(migrated, *export, tmp_path / "mistyped")
+    assert (code, out) == (2, "")
+    assert "there is no folder" in err
+    assert names(tmp_path) == ["objects"]
+    (folder / lost.object_key).unlink()
+    code, out, err = await run(migrated, *export, folder)
+    assert code == 1
+    assert err == "missing or damaged in the object store: objects/document/lost\n"
+    with zipfile.ZipFile(file) as written:
+        assert written.read("objects/document/kept") == b"kept"
+        assert "is missing" in written.read("index.html").decode()
+    file.unlink()
+    code, out, err = await run(migrated, *export, folder, "--json")
+    assert (code, err) == (1, "")
+    assert msgspec.json.decode(out)["damaged"] == ["objects/document/lost"]
 
 
 async def test_a_person_is_exported_and_erased_and_that_is_remembered(
