@@ -142,16 +142,14 @@ def _purge(worker: Database, policy: str, now: datetime | None) -> AsyncIterator
 
 async def _purge_older(worker: Database, policy: str, now: datetime | None, *, limit: int) -> int:
     # Asked before each batch, so that it ends when somebody switches it off.
-    for one in await worker.retention.find_many():
-        if one.name != policy or not one.enabled:
-            continue
-        before = (now or datetime.now(UTC)) - one.keep
-        if policy == "rate_limits":
-            return await worker.rate_limits.purge_windows(before=before, limit=limit)
-        days = worker.daily_quotas
-        purge = days.purge if policy == "daily_usage" else days.purge_reservations
-        return await purge(before=before.astimezone(UTC).date(), limit=limit)
-    return 0
+    before = await worker.retention.find_cutoff(policy, now)
+    if before is None:
+        return 0
+    if policy == "rate_limits":
+        return await worker.rate_limits.purge_windows(before=before, limit=limit)
+    days = worker.daily_quotas
+    purge = days.purge if policy == "daily_usage" else days.purge_reservations
+    return await purge(before=before.astimezone(UTC).date(), limit=limit)
 
 
 async def _seal(worker: Database) -> UpkeepStep:

@@ -1202,6 +1202,13 @@ class RetentionRepository(Protocol):
         """
         ...
 
+    async def find_cutoff(self, policy: str, now: datetime | None = None) -> datetime | None:
+        """What is older than this is over for a policy; None for one that is not enabled.
+
+        By the database's clock, where no `now` is given; for the worker and DBA.
+        """
+        ...
+
     async def find_expired_months(
         self, policy: str, now: datetime | None = None
     ) -> list[ExpiredMonth]:

@@ -3596,6 +3596,18 @@ class _Retention:
 
         Columns: name, expired.
         """
+    def find_cutoff(
+        self,
+        conn: Target,
+        /,
+        *,
+        policy: str | None,
+        now: datetime | None,
+    ) -> Awaitable[datetime | None]:
+        """What is older than this is over for a policy; NULL where it is not enabled.
+
+        Columns: cutoff.
+        """
     def find_deleted_documents(
         self,
         conn: Target,

@@ -96,6 +96,13 @@ WHERE p.enabled
     AND p.name NOT IN ('audit_logs', 'conversation_turns')
 ORDER BY p.name;
 
+-- name: find_cutoff(policy, now)$
+-- What is older than this is over for a policy; NULL where it is not enabled.
+-- lane: pool
+SELECT clonedb.retention_cutoff(
+    :policy::text, coalesce(:now::timestamptz, statement_timestamp())
+) AS cutoff;
+
 -- name: find_deleted_documents(now, limit)
 -- Documents that were deleted so long ago that they go, the longest ago first.
 -- lane: pool

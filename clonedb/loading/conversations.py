@@ -106,8 +106,8 @@ class ConversationFile:
     def _interruptible(self) -> Iterator[None]:
         """Let Ctrl-C end a read that waits for a pipe.
 
-        asyncio's handler of it cancels the task and returns, and the read would go on waiting. Where
-        it is ignored, as it is in the background of a script, it stays so.
+        asyncio's handler of it cancels the task and returns, and the read would go on waiting.
+        Where it is ignored, as it is in the background of a script, it stays so.
         """
         is_main = threading.current_thread() is threading.main_thread()
         kept = signal.getsignal(signal.SIGINT) if is_main and self.size is None else None

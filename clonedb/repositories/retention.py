@@ -98,6 +98,16 @@ class RetentionRepository:
         """
         return await self._scope.all(queries.retention.count_expired, ExpiredCount, now=now)
 
+    async def find_cutoff(self, policy: str, now: datetime | None = None) -> datetime | None:
+        """What is older than this is over for a policy; None for one that is not enabled.
+
+        By the database's clock, where no `now` is given; for the worker and DBA.
+        """
+        cutoff: datetime | None = await self._scope.value(
+            queries.retention.find_cutoff, policy=policy, now=now
+        )
+        return cutoff
+
     async def find_expired_months(
         self, policy: str, now: datetime | None = None
     ) -> list[ExpiredMonth]:

@@ -80,7 +80,7 @@ def load_from(
     pipe: Path, database: IsolatedDatabase, *, interrupted: str = "default_int_handler"
 ) -> subprocess.Popen[str]:
     """A load that goes on for as long as the pipe is open."""
-    # Whether it is interrupted is inherited: where the tests run in a script's background, it is not.
+    # Whether it heeds SIGINT is inherited, and in a script's background nothing does.
     heeding = f"import signal; signal.signal(signal.SIGINT, signal.{interrupted}); {PROGRAM}"
     return subprocess.Popen(
         [sys.executable, "-c", heeding, "load", pipe, "--dsn", database.dsn("clonedb_worker")],
