@@ -249,12 +249,17 @@ async def test_what_is_over_the_database_says_by_its_own_clock(
     worker: Database, migrated: IsolatedDatabase
 ) -> None:
     retention, moment = worker.retention, datetime(2026, 5, 31, 12, tzinfo=UTC)
-    assert await retention.find_cutoff("rate_limits", moment) is None
+    assert await retention.find_cutoff("conversation_sessions", moment) is None
     assert await retention.find_cutoff("no policy", moment) is None
-    with switched_on(migrated, "rate_limits", keep_days=30), as_superuser(migrated) as connection:
-        assert await retention.find_cutoff("rate_limits", moment) == moment - timedelta(days=30)
+    with (
+        switched_on(migrated, "conversation_sessions", keep_days=30),
+        as_superuser(migrated) as connection,
+    ):
+        assert await retention.find_cutoff("conversation_sessions", moment) == moment - timedelta(
+            days=30
+        )
         (before,) = connection.execute("SELECT clock_timestamp()").fetchone() or ()
-        cutoff = await retention.find_cutoff("rate_limits")
+        cutoff = await retention.find_cutoff("conversation_sessions")
         (after,) = connection.execute("SELECT clock_timestamp()").fetchone() or ()
     assert cutoff is not None
     assert before <= cutoff + timedelta(days=30) <= after
