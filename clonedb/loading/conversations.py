@@ -111,16 +111,16 @@ class ConversationFile:
         """
         is_main = threading.current_thread() is threading.main_thread()
         kept = signal.getsignal(signal.SIGINT) if is_main and self.size is None else None
-        if kept is None or kept == signal.SIG_IGN:
-            yield
-            return
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        is_heeded = kept is not None and kept != signal.SIG_IGN
+        if is_heeded:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
-            if _is_cancelled():
-                raise asyncio.CancelledError  # a moment ago, by asyncio's handler
+            if self.size is None and _is_cancelled():
+                raise asyncio.CancelledError  # a moment ago, perhaps by asyncio's handler
             yield
         finally:
-            signal.signal(signal.SIGINT, kept)
+            if is_heeded:
+                signal.signal(signal.SIGINT, kept)
 
     @property
     def position(self) -> int:
