@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import Any, Final
 
 import msgspec
 import psycopg
-from psycopg.adapt import AdaptersMap, Loader
+from psycopg.adapt import AdaptersMap, Dumper, Loader
 from psycopg.pq import Format
-from psycopg.types.array import ListBinaryDumper
 from psycopg.types.json import Json, JsonbDumper, set_json_dumps
 from psycopg.types.numeric import Int8Dumper
 
-__all__ = ["ADAPTERS", "ByteStrings", "Json"]
+__all__ = ["ADAPTERS", "ByteStrings", "Json", "Uuids"]
 
 _decode: Final = msgspec.json.Decoder().decode
+
+# Of an array: how many dimensions, whether there are NULLs, of what; of a dimension: how many,
+# and the number of the first; of an item: how many bytes.
+_ARRAY: Final = Struct("!iiI")
+_DIMENSION: Final = Struct("!ii")
+_LENGTH: Final = Struct("!i")
 
 
 class ByteStrings(list[bytes]):
@@ -22,6 +28,36 @@ class ByteStrings(list[bytes]):
 
     Encoding 16 embeddings takes 0.03 ms, and as a list 220.
     """
+
+
+class Uuids(list[bytes]):
+    """A uuid[] of the 16 bytes of each, sent in binary."""
+
+
+class _BytesArrayDumper(Dumper):
+    """A list of bytes as PostgreSQL sends arrays: three words of it, one dimension, the items."""
+
+    format = Format.BINARY
+    _item: int
+
+    def dump(self, obj: list[bytes]) -> bytes:
+        if not obj:
+            return _ARRAY.pack(0, 0, self._item)
+        parts = [_ARRAY.pack(1, 0, self._item), _DIMENSION.pack(len(obj), 1)]
+        for each in obj:
+            parts.append(_LENGTH.pack(len(each)))
+            parts.append(each)
+        return b"".join(parts)
+
+
+class _ByteStringsDumper(_BytesArrayDumper):
+    oid = psycopg.adapters.types["bytea"].array_oid
+    _item = psycopg.adapters.types["bytea"].oid
+
+
+class _UuidsDumper(_BytesArrayDumper):
+    oid = psycopg.adapters.types["uuid"].array_oid
+    _item = psycopg.adapters.types["uuid"].oid
 
 
 class _MappingDumper(JsonbDumper):
@@ -61,7 +97,8 @@ def _adapters() -> AdaptersMap:
     adapters.register_dumper(dict, _MappingDumper)
     # psycopg types an int by its size, so one statement would be prepared once for each size.
     adapters.register_dumper(int, Int8Dumper)
-    adapters.register_dumper(ByteStrings, ListBinaryDumper)
+    adapters.register_dumper(ByteStrings, _ByteStringsDumper)
+    adapters.register_dumper(Uuids, _UuidsDumper)
     for name, loader in (
         ("json", _JsonLoader),
         ("json", _JsonBinaryLoader),

@@ -139,31 +139,33 @@ class _AudioChunkCache:
 
         Columns: remaining, shared, audio, duration_ms.
         """
-    def look_many(
+    def look_each(
         self,
         conn: Target,
         /,
         *,
-        user_id: UUID | None,
-        keys: list[bytes],
-    ) -> Awaitable[list[tuple[bytes, float | None, bool, bytes | None, int | None]]]:
-        """The fresh entries of many keys as `look` shows them: of one key the user's own and the shared one,
-        whichever there are. Nothing is sorted, since the values would be.
+        user_ids: list[UUID] | None,
+        keys: list[bytes] | None,
+    ) -> Awaitable[list[tuple[int | None, float | None, bool, bytes | None, int | None]]]:
+        """The fresh entry of each pair of a user and a key, as `look` shows it to that user, with the pair's
+        place from 1. For callers who come together, each for another user, in a context that names them all:
+        what is bound to them is bound to each pair besides.
 
-        Columns: key, remaining, shared, audio, duration_ms.
+        Columns: place, remaining, shared, audio, duration_ms.
         """
-    def look_many_cursor(
+    def look_each_cursor(
         self,
         conn: Target,
         /,
         *,
-        user_id: UUID | None,
-        keys: list[bytes],
-    ) -> AsyncIterator[tuple[bytes, float | None, bool, bytes | None, int | None]]:
-        """The fresh entries of many keys as `look` shows them: of one key the user's own and the shared one,
-        whichever there are. Nothing is sorted, since the values would be.
+        user_ids: list[UUID] | None,
+        keys: list[bytes] | None,
+    ) -> AsyncIterator[tuple[int | None, float | None, bool, bytes | None, int | None]]:
+        """The fresh entry of each pair of a user and a key, as `look` shows it to that user, with the pair's
+        place from 1. For callers who come together, each for another user, in a context that names them all:
+        what is bound to them is bound to each pair besides.
 
-        Columns: key, remaining, shared, audio, duration_ms.
+        Columns: place, remaining, shared, audio, duration_ms.
         """
     def purge_expired(
         self,
@@ -1953,31 +1955,33 @@ class _EmbeddingCache:
 
         Columns: remaining, shared, embedding.
         """
-    def look_many(
+    def look_each(
         self,
         conn: Target,
         /,
         *,
-        user_id: UUID | None,
-        keys: list[bytes],
-    ) -> Awaitable[list[tuple[bytes, float | None, bool, bytes | None]]]:
-        """The fresh entries of many keys as `look` shows them: of one key the user's own and the shared one,
-        whichever there are. Nothing is sorted, since the values would be.
+        user_ids: list[UUID] | None,
+        keys: list[bytes] | None,
+    ) -> Awaitable[list[tuple[int | None, float | None, bool, bytes | None]]]:
+        """The fresh entry of each pair of a user and a key, as `look` shows it to that user, with the pair's
+        place from 1. For callers who come together, each for another user, in a context that names them all:
+        what is bound to them is bound to each pair besides.
 
-        Columns: key, remaining, shared, embedding.
+        Columns: place, remaining, shared, embedding.
         """
-    def look_many_cursor(
+    def look_each_cursor(
         self,
         conn: Target,
         /,
         *,
-        user_id: UUID | None,
-        keys: list[bytes],
-    ) -> AsyncIterator[tuple[bytes, float | None, bool, bytes | None]]:
-        """The fresh entries of many keys as `look` shows them: of one key the user's own and the shared one,
-        whichever there are. Nothing is sorted, since the values would be.
+        user_ids: list[UUID] | None,
+        keys: list[bytes] | None,
+    ) -> AsyncIterator[tuple[int | None, float | None, bool, bytes | None]]:
+        """The fresh entry of each pair of a user and a key, as `look` shows it to that user, with the pair's
+        place from 1. For callers who come together, each for another user, in a context that names them all:
+        what is bound to them is bound to each pair besides.
 
-        Columns: key, remaining, shared, embedding.
+        Columns: place, remaining, shared, embedding.
         """
     def purge_expired(
         self,
@@ -2888,31 +2892,33 @@ class _LlmResponseCache:
 
         Columns: remaining, shared, response, document_ids.
         """
-    def look_many(
+    def look_each(
         self,
         conn: Target,
         /,
         *,
-        user_id: UUID | None,
-        keys: list[bytes],
-    ) -> Awaitable[list[tuple[bytes, float | None, bool, str | None, list[UUID]]]]:
-        """The fresh entries of many keys as `look` shows them: of one key the user's own and the shared one,
-        whichever there are. Nothing is sorted, since the values would be.
+        user_ids: list[UUID] | None,
+        keys: list[bytes] | None,
+    ) -> Awaitable[list[tuple[int | None, float | None, bool, str | None, list[UUID]]]]:
+        """The fresh entry of each pair of a user and a key, as `look` shows it to that user, with the pair's
+        place from 1. For callers who come together, each for another user, in a context that names them all:
+        what is bound to them is bound to each pair besides.
 
-        Columns: key, remaining, shared, response, document_ids.
+        Columns: place, remaining, shared, response, document_ids.
         """
-    def look_many_cursor(
+    def look_each_cursor(
         self,
         conn: Target,
         /,
         *,
-        user_id: UUID | None,
-        keys: list[bytes],
-    ) -> AsyncIterator[tuple[bytes, float | None, bool, str | None, list[UUID]]]:
-        """The fresh entries of many keys as `look` shows them: of one key the user's own and the shared one,
-        whichever there are. Nothing is sorted, since the values would be.
+        user_ids: list[UUID] | None,
+        keys: list[bytes] | None,
+    ) -> AsyncIterator[tuple[int | None, float | None, bool, str | None, list[UUID]]]:
+        """The fresh entry of each pair of a user and a key, as `look` shows it to that user, with the pair's
+        place from 1. For callers who come together, each for another user, in a context that names them all:
+        what is bound to them is bound to each pair besides.
 
-        Columns: key, remaining, shared, response, document_ids.
+        Columns: place, remaining, shared, response, document_ids.
         """
     def purge_expired(
         self,
@@ -4496,31 +4502,33 @@ class _VectorSearchCache:
 
         Columns: remaining, shared, results, document_ids.
         """
-    def look_many(
+    def look_each(
         self,
         conn: Target,
         /,
         *,
-        user_id: UUID | None,
-        keys: list[bytes],
-    ) -> Awaitable[list[tuple[bytes, float | None, bool, str | None, list[UUID]]]]:
-        """The fresh entries of many keys as `look` shows them: of one key the user's own and the shared one,
-        whichever there are. Nothing is sorted, since the values would be.
+        user_ids: list[UUID] | None,
+        keys: list[bytes] | None,
+    ) -> Awaitable[list[tuple[int | None, float | None, bool, str | None, list[UUID]]]]:
+        """The fresh entry of each pair of a user and a key, as `look` shows it to that user, with the pair's
+        place from 1. For callers who come together, each for another user, in a context that names them all:
+        what is bound to them is bound to each pair besides.
 
-        Columns: key, remaining, shared, results, document_ids.
+        Columns: place, remaining, shared, results, document_ids.
         """
-    def look_many_cursor(
+    def look_each_cursor(
         self,
         conn: Target,
         /,
         *,
-        user_id: UUID | None,
-        keys: list[bytes],
-    ) -> AsyncIterator[tuple[bytes, float | None, bool, str | None, list[UUID]]]:
-        """The fresh entries of many keys as `look` shows them: of one key the user's own and the shared one,
-        whichever there are. Nothing is sorted, since the values would be.
+        user_ids: list[UUID] | None,
+        keys: list[bytes] | None,
+    ) -> AsyncIterator[tuple[int | None, float | None, bool, str | None, list[UUID]]]:
+        """The fresh entry of each pair of a user and a key, as `look` shows it to that user, with the pair's
+        place from 1. For callers who come together, each for another user, in a context that names them all:
+        what is bound to them is bound to each pair besides.
 
-        Columns: key, remaining, shared, results, document_ids.
+        Columns: place, remaining, shared, results, document_ids.
         """
     def purge_expired(
         self,

@@ -6,13 +6,15 @@ query that names `user_id` gets it from here, and row-level security sees the sa
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import date
+from typing import Any
 from uuid import UUID
 
 from clonedb import queries
 from clonedb.ids import check_id
+from clonedb.queries import query_of
 from clonedb.repositories.audit_logs import AuditLogRepository, SystemAuditLogRepository
 from clonedb.repositories.audit_seals import AuditSealRepository
 from clonedb.repositories.caches import CacheRepository, SystemCacheRepository
@@ -27,7 +29,7 @@ from clonedb.repositories.retention import RetentionRepository
 from clonedb.repositories.statistics import StatisticsRepository
 from clonedb.repositories.users import UserRepository
 from clonedb.repositories.voice_models import VoiceModelRepository
-from clonedb.scope import Isolation, Scope
+from clonedb.scope import Isolation, QueryFunction, Scope
 
 
 class UserScope(Scope):
@@ -124,6 +126,13 @@ class DatabaseScope(Scope):
     def as_user(self, user_id: UUID | str) -> UserScope:
         """The scope of one user; InvalidInput for what is not a UUID of version 7."""
         return UserScope(self._lane, self._context.of_user(check_id(user_id, "user_id")))
+
+    async def rows_of_users(
+        self, users: Iterable[str], query: QueryFunction, /, **arguments: Any
+    ) -> list[tuple[Any, ...]]:
+        """Every row of a query that reads cached entries of several users, by the users' ids."""
+        statement, values = query_of(query).bind(arguments)
+        return (await self._lane.run(statement, values, self._context.of_users(users))).rows
 
     @property
     def audit_logs(self) -> SystemAuditLogRepository:

@@ -521,6 +521,25 @@ COMMENT ON FUNCTION clonedb.current_user_id() IS 'The user that the statement''s
 
 
 --
+-- Name: current_user_ids(); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
+--
+
+CREATE FUNCTION clonedb.current_user_ids() RETURNS uuid[]
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN ((string_to_array(current_setting('clonedb.user_id'::text, true), ','::text))::uuid[] || '00000000-0000-0000-0000-000000000000'::uuid);
+
+
+ALTER FUNCTION clonedb.current_user_ids() OWNER TO clonedb_owner;
+
+--
+-- Name: FUNCTION current_user_ids(); Type: COMMENT; Schema: clonedb; Owner: clonedb_owner
+--
+
+COMMENT ON FUNCTION clonedb.current_user_ids() IS 'The users that the statement''s context names (setting clonedb.user_id, with commas between them), and
+the nil UUID, whose cached entries are everybody''s. For policies of caches, to read.';
+
+
+--
 -- Name: document_language(uuid); Type: FUNCTION; Schema: clonedb; Owner: clonedb_owner
 --
 
@@ -7513,35 +7532,35 @@ ALTER TABLE clonedb.object_uploads ENABLE ROW LEVEL SECURITY;
 -- Name: audio_chunk_cache own_and_shared_rows_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
 --
 
-CREATE POLICY own_and_shared_rows_to_read ON clonedb.audio_chunk_cache FOR SELECT TO clonedb_app USING ((user_id = ANY (ARRAY[( SELECT clonedb.current_user_id() AS current_user_id), '00000000-0000-0000-0000-000000000000'::uuid])));
+CREATE POLICY own_and_shared_rows_to_read ON clonedb.audio_chunk_cache FOR SELECT TO clonedb_app USING ((user_id = ANY (( SELECT clonedb.current_user_ids() AS current_user_ids)::uuid[])));
 
 
 --
 -- Name: cache_changes own_and_shared_rows_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
 --
 
-CREATE POLICY own_and_shared_rows_to_read ON clonedb.cache_changes FOR SELECT TO clonedb_app USING ((user_id = ANY (ARRAY[( SELECT clonedb.current_user_id() AS current_user_id), '00000000-0000-0000-0000-000000000000'::uuid])));
+CREATE POLICY own_and_shared_rows_to_read ON clonedb.cache_changes FOR SELECT TO clonedb_app USING ((user_id = ANY (( SELECT clonedb.current_user_ids() AS current_user_ids)::uuid[])));
 
 
 --
 -- Name: embedding_cache own_and_shared_rows_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
 --
 
-CREATE POLICY own_and_shared_rows_to_read ON clonedb.embedding_cache FOR SELECT TO clonedb_app USING ((user_id = ANY (ARRAY[( SELECT clonedb.current_user_id() AS current_user_id), '00000000-0000-0000-0000-000000000000'::uuid])));
+CREATE POLICY own_and_shared_rows_to_read ON clonedb.embedding_cache FOR SELECT TO clonedb_app USING ((user_id = ANY (( SELECT clonedb.current_user_ids() AS current_user_ids)::uuid[])));
 
 
 --
 -- Name: llm_response_cache own_and_shared_rows_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
 --
 
-CREATE POLICY own_and_shared_rows_to_read ON clonedb.llm_response_cache FOR SELECT TO clonedb_app USING ((user_id = ANY (ARRAY[( SELECT clonedb.current_user_id() AS current_user_id), '00000000-0000-0000-0000-000000000000'::uuid])));
+CREATE POLICY own_and_shared_rows_to_read ON clonedb.llm_response_cache FOR SELECT TO clonedb_app USING ((user_id = ANY (( SELECT clonedb.current_user_ids() AS current_user_ids)::uuid[])));
 
 
 --
 -- Name: vector_search_cache own_and_shared_rows_to_read; Type: POLICY; Schema: clonedb; Owner: clonedb_owner
 --
 
-CREATE POLICY own_and_shared_rows_to_read ON clonedb.vector_search_cache FOR SELECT TO clonedb_app USING ((user_id = ANY (ARRAY[( SELECT clonedb.current_user_id() AS current_user_id), '00000000-0000-0000-0000-000000000000'::uuid])));
+CREATE POLICY own_and_shared_rows_to_read ON clonedb.vector_search_cache FOR SELECT TO clonedb_app USING ((user_id = ANY (( SELECT clonedb.current_user_ids() AS current_user_ids)::uuid[])));
 
 
 --
@@ -7956,6 +7975,16 @@ REVOKE ALL ON FUNCTION clonedb.current_user_id() FROM PUBLIC;
 GRANT ALL ON FUNCTION clonedb.current_user_id() TO clonedb_app;
 GRANT ALL ON FUNCTION clonedb.current_user_id() TO clonedb_worker;
 GRANT ALL ON FUNCTION clonedb.current_user_id() TO clonedb_dba;
+
+
+--
+-- Name: FUNCTION current_user_ids(); Type: ACL; Schema: clonedb; Owner: clonedb_owner
+--
+
+REVOKE ALL ON FUNCTION clonedb.current_user_ids() FROM PUBLIC;
+GRANT ALL ON FUNCTION clonedb.current_user_ids() TO clonedb_app;
+GRANT ALL ON FUNCTION clonedb.current_user_ids() TO clonedb_worker;
+GRANT ALL ON FUNCTION clonedb.current_user_ids() TO clonedb_dba;
 
 
 --

@@ -192,29 +192,40 @@ ORDER BY
     c.user_id DESC
 LIMIT 1;
 
--- name: look_many(user_id, keys)
--- The fresh entries of many keys as `look` shows them: of one key the user's own and the shared one,
--- whichever there are. Nothing is sorted, since the values would be.
+-- name: look_each(user_ids, keys)
+-- The fresh entry of each pair of a user and a key, as `look` shows it to that user, with the pair's
+-- place from 1. For callers who come together, each for another user, in a context that names them all:
+-- what is bound to them is bound to each pair besides.
 -- plan: index llm_response_cache_pkey
 -- plan_cache_mode: force_generic_plan
 SELECT
-    c.key,
-    extract(EPOCH FROM c.expires_at - statement_timestamp())::double precision AS remaining,
-    (c.user_id = '00000000-0000-0000-0000-000000000000'::uuid) AS shared,
-    c.response,
-    c.document_ids
-FROM clonedb.llm_response_cache AS c
-WHERE c.user_id = ANY(ARRAY[:user_id::uuid, '00000000-0000-0000-0000-000000000000'::uuid])
-    AND c.key = ANY(:keys::bytea[])
-    AND c.expires_at > statement_timestamp()
-    AND EXISTS (
-        SELECT
-        FROM clonedb.cache_changes AS ch
-        WHERE ch.user_id = c.user_id
-            AND ch.xid >= pg_snapshot_xmin(c.snapshot)
-            AND NOT pg_visible_in_snapshot(ch.xid, c.snapshot)
-            AND 'llm_response' = ANY(ch.caches)
-    ) IS NOT TRUE;
+    asked.place,
+    found.remaining,
+    found.shared,
+    found.response,
+    found.document_ids
+FROM unnest(:user_ids::uuid[], :keys::bytea[]) WITH ORDINALITY AS asked (user_id, key, place)
+CROSS JOIN LATERAL (
+    SELECT
+        extract(EPOCH FROM c.expires_at - statement_timestamp())::double precision AS remaining,
+        (c.user_id = '00000000-0000-0000-0000-000000000000'::uuid) AS shared,
+        c.response,
+        c.document_ids
+    FROM clonedb.llm_response_cache AS c
+    WHERE c.user_id = ANY(ARRAY[asked.user_id, '00000000-0000-0000-0000-000000000000'::uuid])
+        AND c.key = asked.key
+        AND c.expires_at > statement_timestamp()
+        AND EXISTS (
+            SELECT
+            FROM clonedb.cache_changes AS ch
+            WHERE ch.user_id = c.user_id
+                AND ch.xid >= pg_snapshot_xmin(c.snapshot)
+                AND NOT pg_visible_in_snapshot(ch.xid, c.snapshot)
+                AND 'llm_response' = ANY(ch.caches)
+        ) IS NOT TRUE
+    ORDER BY c.user_id DESC
+    LIMIT 1
+) AS found;
 
 -- name: purge_expired(user_id, limit, since)^
 -- Drops one batch of expired entries, the longest expired first, and says when the last has expired.

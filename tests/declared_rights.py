@@ -91,7 +91,8 @@ FUNCTIONS: Final[dict[str, tuple[str, ...]]] = {
     ),
     **dict.fromkeys(
         (
-            *("cache_initials", "cache_notice", "current_user_id", "document_language"),
+            *("cache_initials", "cache_notice", "current_user_id", "current_user_ids"),
+            "document_language",
             *("document_languages", "embedding_to_real", "living_subject_ref", "living_user_id"),
             *("erase_user", "trim_caches"),
         ),

@@ -19,7 +19,7 @@ from ground import as_superuser
 from clonedb import Database
 from clonedb.caching.cache import Cache
 from clonedb.caching.caches import Caches, UserCaches
-from clonedb.caching.gathering import gathered_reads
+from clonedb.caching.gathering import GatheredReads
 from clonedb.caching.keys import (
     AudioChunkKey,
     CacheKey,
@@ -239,7 +239,7 @@ def stepped(process: Process, steps: Steps) -> None:
     state = process.caches._states["llm_response"]
     table = state.table._table if isinstance(state.table, SteppedTable) else state.table
     state.table = SteppedTable(table, steps)  # type: ignore[assignment]
-    state.reads = gathered_reads(state.table, state.background)
+    state.reads = GatheredReads(state.table, process.database, state.background)
 
 
 def waiters(database: IsolatedDatabase) -> int:

@@ -106,7 +106,9 @@ class Cache(Generic[K, V]):
         if state.puts is None or labels:
             stored = await state.table.put(self._owner.scope, digest, columns, lives, labels)
         else:
-            stored = await state.puts.call(self._owner, digest, Put(columns, lives))
+            stored = await state.puts.put(
+                self._owner, digest, Put(self._owner.scope, columns, lives)
+            )
         if stored is not None:
             if stored:
                 state.count_stored()
@@ -316,7 +318,7 @@ class Cache(Generic[K, V]):
         if stale_for:
             found = await state.table.look(self._owner.scope, digest, stale_for)
         else:
-            found = await state.reads.call(self._owner, digest, None)
+            found = await state.reads.look(self._owner, digest)
         if found is None:
             return None
         if found.remaining > 0:

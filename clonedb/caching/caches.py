@@ -129,7 +129,7 @@ class Caches:
         return CacheState(
             kind,
             policy,
-            notifications=self._database.notifications,
+            self._database,
             guard=self._guard,
             background=self._background,
             tidy=self._tidy,

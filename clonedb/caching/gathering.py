@@ -1,14 +1,14 @@
-"""Calls for one user's entries that come at the same time, as one statement.
+"""Calls for entries that come at the same time, as one statement.
 
 Who comes first goes at once and alone, so that one caller waits for nobody. Who comes while that is
-under way goes with all others of that user who come in the same tick of the event loop. Users never
-share a statement: whose entries are seen is said once for each.
+under way goes with all others who come in the same tick of the event loop: those who read, whoever
+they ask for, and those who store for one user.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
@@ -17,7 +17,9 @@ from clonedb.caching.owner import Owner
 from clonedb.caching.table import Found, Put, Table
 from clonedb.errors import InvalidInput
 from clonedb.lanes.channel import LARGEST_CALL
+from clonedb.scopes import DatabaseScope
 
+K = TypeVar("K")
 A = TypeVar("A")
 R = TypeVar("R")
 
@@ -25,18 +27,20 @@ R = TypeVar("R")
 _Outcome: TypeAlias = R | BaseException | None
 
 # Of one statement: more would hold up the neighbours in its channel, with 6 KB for each embedding.
-MOST_READ: Final = 100
+MOST_READ: Final = 32
 MOST_STORED: Final = 32
+# More than these go in halves, where nothing else is under way.
+_WHOLE: Final = 5
 # Of what it sends: with its keys and models it stays under what a channel takes.
 MOST_BYTES: Final = LARGEST_CALL * 3 // 4
 
 
-class Gathering(Generic[A, R]):
+class Gathering(Generic[K, A, R]):
     """One kind of call to one cache's table in a process.
 
-    `alone` makes a call; `together` makes several, by their digests, and gives nothing where they
-    failed. Callers with the same digest share an answer where `shared`, else they take turns. A
-    statement is of `most` digests, and MOST_BYTES as `weigh` counts them, or fewer.
+    `alone` makes a call; `together` makes several, by their keys, and gives nothing where they
+    failed. Callers with the same key share an answer where `shared`, else they take turns. A
+    statement is of `most` keys, and MOST_BYTES as `weigh` counts them, or fewer.
     """
 
     __slots__ = (
@@ -53,8 +57,8 @@ class Gathering(Generic[A, R]):
     def __init__(
         self,
         background: Background,
-        alone: Callable[[Owner, bytes, A], Awaitable[R | None]],
-        together: Callable[[Owner, dict[bytes, A]], Awaitable[dict[bytes, R]]],
+        alone: Callable[[K, A], Awaitable[R | None]],
+        together: Callable[[dict[K, A]], Awaitable[Mapping[K, R | None]]],
         *,
         most: int,
         shared: bool,
@@ -66,103 +70,131 @@ class Gathering(Generic[A, R]):
         self._most = most
         self._shared = shared
         self._weigh = weigh
-        self._under_way: set[str] = set()
-        self._groups: dict[str, _Group[A, R]] = {}
+        self._under_way = 0
+        # By what may be asked in one statement.
+        self._groups: dict[str, _Group[K, A, R]] = {}
 
-    async def call(self, owner: Owner, digest: bytes, argument: A) -> R | None:
-        """The answer; None for none, or where the database failed."""
-        name, under_way = owner.name, self._under_way
-        if name not in under_way:
-            under_way.add(name)
-            try:
-                return await self._alone(owner, digest, argument)
-            finally:
-                under_way.remove(name)
-        return await self.join(owner, digest, argument)
+    def call(self, whose: str, key: K, argument: A) -> asyncio.Future[R | None]:
+        """The answer to come; None for none, or where the database failed.
 
-    def join(self, owner: Owner, digest: bytes, argument: A) -> asyncio.Future[R | None]:
-        """The answer to come, of a call with others."""
-        answer: asyncio.Future[R | None] = asyncio.get_running_loop().create_future()
-        group, weight = self._groups.get(owner.name), self._weigh(argument)
+        It may go with those alone that are of the same `whose`.
+        """
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[R | None] = loop.create_future()
+        group, weight = self._groups.get(whose), self._weigh(argument)
         if (
             group is None
-            or (digest in group.arguments and not self._shared)
+            or len(group.arguments) >= self._most
+            or (key in group.arguments and not self._shared)
             or group.weight + weight > MOST_BYTES
         ):
-            group = self._groups[owner.name] = _Group()
-            # It is sent at the end of this tick.
-            task = self._background.start(self._send(owner, group))
-            task.add_done_callback(partial(self._settle, owner, group))
-        group.arguments[digest] = argument
+            group = self._groups[whose] = _Group()
+            # At the end of this tick.
+            loop.call_soon(self._send, whose, group)
+        group.arguments[key] = argument
         group.weight += weight
-        group.answers.append((digest, answer))
-        if len(group.arguments) >= self._most:
-            del self._groups[owner.name]
+        group.answers.setdefault(key, []).append(answer)
         return answer
 
-    async def _send(self, owner: Owner, group: _Group[A, R]) -> Mapping[bytes, _Outcome[R]]:
-        self._close(owner, group)
-        try:
-            return await self._together(owner, group.arguments)
-        except InvalidInput:
-            # The statement does not say whose argument is refused: each is asked by itself.
-            outcomes = await asyncio.gather(
-                *(self._alone(owner, *each) for each in group.arguments.items()),
-                return_exceptions=True,
-            )
-            return dict(zip(group.arguments, outcomes, strict=True))
+    def _send(self, whose: str, group: _Group[K, A, R]) -> None:
+        if self._groups.get(whose) is group:
+            del self._groups[whose]
+        # While the server works on one half, this process hands out the other.
+        worth_halving = not self._under_way and len(group.arguments) > _WHOLE
+        for part in group.halves() if worth_halving else (group,):
+            self._under_way += 1
+            task = self._background.start(self._ask(part.arguments))
+            task.add_done_callback(partial(self._settle, part))
 
-    def _settle(
-        self, owner: Owner, group: _Group[A, R], task: asyncio.Task[Mapping[bytes, _Outcome[R]]]
-    ) -> None:
-        # Where the caches are being closed, nothing is found, and it may not even have begun.
-        self._close(owner, group)
+    async def _ask(self, arguments: dict[K, A]) -> Mapping[K, _Outcome[R]]:
+        if len(arguments) > 1:
+            try:
+                return await self._together(arguments)
+            except InvalidInput:
+                pass  # the statement does not say whose: each is asked by itself
+        outcomes: dict[K, _Outcome[R]] = {}
+        for key, argument in arguments.items():
+            try:
+                outcomes[key] = await self._alone(key, argument)
+            except InvalidInput as error:
+                outcomes[key] = error
+        return outcomes
+
+    def _settle(self, group: _Group[K, A, R], task: asyncio.Task[Mapping[K, _Outcome[R]]]) -> None:
+        self._under_way -= 1
+        # Where the caches are being closed, nothing is found.
         failed = task.cancelled() or task.exception() is not None
         given = {} if failed else task.result()
-        for digest, answer in group.answers:
-            if answer.done():
-                continue
-            found = given.get(digest)
-            if isinstance(found, BaseException):
-                answer.set_exception(found)
-            else:
-                answer.set_result(found)
-
-    def _close(self, owner: Owner, group: _Group[A, R]) -> None:
-        """Let nobody join any more."""
-        if self._groups.get(owner.name) is group:
-            del self._groups[owner.name]
+        for key, answers in group.answers.items():
+            found = given.get(key)
+            for answer in answers:
+                if answer.done():
+                    pass  # its caller was cancelled
+                elif isinstance(found, BaseException):
+                    answer.set_exception(found)
+                else:
+                    answer.set_result(found)
 
 
-class _Group(Generic[A, R]):
-    """Calls of one user that go together, and who waits for them."""
+class _Group(Generic[K, A, R]):
+    """Calls that go together, and who waits for them."""
 
     __slots__ = ("answers", "arguments", "weight")
 
     def __init__(self) -> None:
         self.weight = 0
-        self.arguments: dict[bytes, A] = {}
-        self.answers: list[tuple[bytes, asyncio.Future[R | None]]] = []
+        self.arguments: dict[K, A] = {}
+        self.answers: dict[K, list[asyncio.Future[R | None]]] = {}
+
+    def halves(self) -> Iterator[_Group[K, A, R]]:
+        """Two groups with half of the keys each."""
+        keys = list(self.arguments)
+        middle = len(keys) // 2
+        for some in (keys[:middle], keys[middle:]):
+            half: _Group[K, A, R] = _Group()
+            half.arguments = {key: self.arguments[key] for key in some}
+            half.answers = {key: self.answers[key] for key in some}
+            yield half
 
 
-def gathered_reads(table: Table[Any, Any], background: Background) -> Gathering[None, Found]:
-    """The fresh entries of keys."""
-    return Gathering(
-        background,
-        lambda owner, digest, _: table.look(owner.scope, digest),
-        lambda owner, digests: table.look_many(owner.scope, digests),
-        most=MOST_READ,
-        shared=True,
-    )
+class GatheredReads:
+    """Looks at one cache's table that come together, whoever they are for."""
+
+    __slots__ = ("_calls",)
+
+    def __init__(
+        self, table: Table[Any, Any], database: DatabaseScope, background: Background
+    ) -> None:
+        self._calls: Gathering[tuple[str, bytes], Owner, Found] = Gathering(
+            background,
+            lambda place, owner: table.look(owner.scope, place[1]),
+            lambda asked: table.look_each(database, asked),
+            most=MOST_READ,
+            shared=True,
+        )
+
+    def look(self, owner: Owner, digest: bytes) -> Awaitable[Found | None]:
+        """The fresh entry of a key, as the user sees it."""
+        return self._calls.call("", (owner.name, digest), owner)
 
 
-def gathered_puts(table: Table[Any, Any], background: Background) -> Gathering[Put, bool]:
-    """Whether values without tags were stored; the last to store a key decides."""
-    return Gathering(
-        background,
-        lambda owner, digest, put: table.put(owner.scope, digest, *put, []),
-        lambda owner, puts: table.put_each(owner.scope, puts),
-        most=MOST_STORED,
-        shared=False,
-        weigh=lambda put: sum(len(each) for each in put.columns.values() if type(each) is bytes),
-    )
+class GatheredPuts:
+    """Values without tags that are stored together for one user; the last of a key decides."""
+
+    __slots__ = ("_calls",)
+
+    def __init__(self, table: Table[Any, Any], background: Background) -> None:
+        self._calls: Gathering[bytes, Put, bool] = Gathering(
+            background,
+            lambda digest, put: table.put(put.scope, digest, put.columns, put.ttl, []),
+            lambda puts: table.put_each(puts),
+            most=MOST_STORED,
+            shared=False,
+            weigh=lambda put: sum(
+                len(each) for each in put.columns.values() if type(each) is bytes
+            ),
+        )
+
+    def put(self, owner: Owner, digest: bytes, put: Put) -> Awaitable[bool | None]:
+        """Whether it was stored; None where the database failed."""
+        return self._calls.call(owner.name, digest, put)

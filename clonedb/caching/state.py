@@ -14,7 +14,7 @@ from msgspec.structs import astuple
 from clonedb.caching.background import Background
 from clonedb.caching.figures import CacheFigures, Counters
 from clonedb.caching.flights import Flight
-from clonedb.caching.gathering import gathered_puts, gathered_reads
+from clonedb.caching.gathering import GatheredPuts, GatheredReads
 from clonedb.caching.guard import Guard
 from clonedb.caching.keys import CacheKey
 from clonedb.caching.kinds import Kind
@@ -22,7 +22,7 @@ from clonedb.caching.memory import Memory, Place, Remembered, Tally
 from clonedb.caching.owner import Owner
 from clonedb.caching.policy import CachePolicy
 from clonedb.caching.table import Found, Table
-from clonedb.notifications import Notifications
+from clonedb.database import Database
 
 K = TypeVar("K", bound=CacheKey)
 V = TypeVar("V", bound=msgspec.Struct)
@@ -68,8 +68,8 @@ class CacheState(Generic[K, V]):
         self,
         kind: Kind[K, V],
         policy: CachePolicy,
+        database: Database,
         *,
-        notifications: Notifications,
         guard: Guard,
         background: Background,
         tidy: Callable[[], None],
@@ -81,8 +81,8 @@ class CacheState(Generic[K, V]):
         self.background = background
         self.counters = Counters()
         self.table = Table(kind, guard, self.counters)
-        self.reads = gathered_reads(self.table, background)
-        self.puts = gathered_puts(self.table, background) if kind.put_each else None
+        self.reads = GatheredReads(self.table, database, background)
+        self.puts = GatheredPuts(self.table, background) if kind.put_each else None
         self._memory_seconds = policy.memory_ttl.total_seconds()
         self._refresh_ahead = policy.refresh_ahead
         self.memory = Memory(entries=policy.memory_entries, bytes=policy.memory_bytes)
@@ -93,7 +93,7 @@ class CacheState(Generic[K, V]):
         self._hits: Hits = {}
         self._stored = 0  # values, since expired ones were last removed
         self._tidy = tidy
-        self.notifications = notifications
+        self.notifications = database.notifications
         self._random = random.Random()  # noqa: S311 - when a value expires is no secret
 
     @property

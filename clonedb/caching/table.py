@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 from uuid import UUID
@@ -10,13 +10,15 @@ from uuid import UUID
 import msgspec
 
 from clonedb import queries
-from clonedb.adapters import ByteStrings
+from clonedb.adapters import ByteStrings, Uuids
 from clonedb.caching.figures import Counters
 from clonedb.caching.guard import Guard
 from clonedb.caching.keys import CacheKey
 from clonedb.caching.kinds import Kind
+from clonedb.caching.owner import Owner
 from clonedb.repositories.cache_table import SHARED_USER
 from clonedb.scope import Scope
+from clonedb.scopes import DatabaseScope
 
 K = TypeVar("K", bound=CacheKey)
 V = TypeVar("V", bound=msgspec.Struct)
@@ -37,8 +39,9 @@ class Found(NamedTuple):
 
 
 class Put(NamedTuple):
-    """What is to be stored of a value, and for how long."""
+    """What is to be stored of a value, whose it is, and for how long."""
 
+    scope: Scope
     columns: dict[str, Any]
     ttl: timedelta
 
@@ -72,18 +75,25 @@ class Table(Generic[K, V]):
         remaining, shared, *columns = rows[0]
         return Found(self._value(columns), remaining, shared)
 
-    async def look_many(self, scope: Scope, digests: Iterable[bytes]) -> dict[bytes, Found]:
-        """The fresh entries of many keys, by their digests: one's own before the shared one."""
+    async def look_each(
+        self, database: DatabaseScope, asked: Mapping[tuple[str, bytes], Owner]
+    ) -> dict[tuple[str, bytes], Found]:
+        """What `look` finds for each user and key, in one statement."""
         rows = await self._guard.attempt(
-            lambda: scope.rows(self._queries.look_many, **_owner(scope), keys=ByteStrings(digests)),
+            lambda: database.rows_of_users(
+                {name for name, _ in asked if name},
+                self._queries.look_each,
+                user_ids=Uuids([owner.id_bytes for owner in asked.values()]),
+                keys=ByteStrings([digest for _, digest in asked]),
+            ),
             self._failed,
             "look",
         )
-        found: dict[bytes, Found] = {}
-        for digest, remaining, shared, *columns in rows or ():
-            if not shared or digest not in found:
-                found[digest] = Found(self._value(columns), remaining, shared)
-        return found
+        places = list(asked)
+        return {
+            places[place - 1]: Found(self._value(columns), remaining, shared)
+            for place, remaining, shared, *columns in rows or ()
+        }
 
     async def hottest(self, scope: Scope, limit: int) -> list[tuple[bytes, Found]]:
         """The entries that were used most, with their digests."""
@@ -110,8 +120,9 @@ class Table(Generic[K, V]):
         )
         return None if rows is None else bool(rows)
 
-    async def put_each(self, scope: Scope, puts: dict[bytes, Put]) -> dict[bytes, bool]:
-        """`put` of several values without tags, all or none; empty where the database failed."""
+    async def put_each(self, puts: dict[bytes, Put]) -> dict[bytes, bool]:
+        """`put` of one user's values without tags, all or none; empty where the database failed."""
+        scope = next(iter(puts.values())).scope
         columns: dict[str, list[Any]] = {
             plural: kind(put.columns[name] for put in puts.values())
             for name, (plural, kind) in self._kind.put_each.items()

@@ -32,7 +32,7 @@ from clonedb.check.plans import Planner, with_limits
 from clonedb.check.reading import limit_parameters
 from clonedb.check.scratch import PRODUCTION, Scratch, sizes_file
 from clonedb.check.sizes import Sizes
-from clonedb.check.two_people import FIRST, SECOND, Meeting, TwoPeople
+from clonedb.check.two_people import ASKED_FOR, FIRST, SECOND, Meeting, TwoPeople
 from clonedb.query.statements import Query, Statement
 
 
@@ -180,7 +180,7 @@ class Examination:
             )
 
         for variant in found.variants:
-            if "user_id" in variant.statement.parameters:
+            if not ASKED_FOR.isdisjoint(variant.statement.parameters):
                 found.meetings.append((variant, None, meet(variant, FIRST, None, FIRST)))
             if "clonedb_app" in found.roles:
                 meeting = meet(variant, SECOND, "clonedb_app", FIRST)

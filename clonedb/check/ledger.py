@@ -98,7 +98,9 @@ class LedgerWriter:
         if found.query.tags.get("users") == "all":
             yield f"{_INDENT}works across users where it is given no :user_id"
         elif found.meetings:
-            yield f"{_INDENT}one user's rows, by the plan without policies"
+            several = "user_ids" in found.query.parameters
+            whose = "rows of :user_ids" if several else "one user's rows"
+            yield f"{_INDENT}{whose}, by the plan without policies"
         if found.meetings:
             how = "" if found.comparable else ", with rows that it did not choose"
             yield f"{_INDENT}run as one of two people: nothing of the other's came back{how}"

@@ -1,9 +1,9 @@
 """Which readings of users' tables in a plan are bound to the user that is asked for.
 
-Bound is a reading whose rows come through only where its user key equals :user_id, or the user key
-of a reading that is bound itself. What says so must hold for every one of its rows: a whole part
-of AND, in the reading itself or above it, and not a condition of an outer join that keeps them
-whether they match or not.
+Bound is a reading whose rows come through only where its user key equals :user_id, one of
+:user_ids, or the user key of a reading that is bound itself. What says so must hold for every one
+of its rows: a whole part of AND, in the reading itself or above it, and not a condition of an outer
+join that keeps them whether they match or not.
 """
 
 from __future__ import annotations
@@ -215,6 +215,8 @@ class Reach:
         scan = self._scanned.get(alias)
         if scan is None:
             return False
+        if scan["Node Type"] == "Function Scan":
+            return _is_unnested(scan, name, known)
         if "CTE Name" in scan:
             cte = str(scan["CTE Name"])
             source = self._subplans.get(f"CTE {cte}")
@@ -265,6 +267,18 @@ class Reach:
             )
         output = plan["Output"]
         return number < len(output) and self._is_users(str(output[number]), known, depth + 1)
+
+
+def _is_unnested(scan: Plan, name: str, known: set[str]) -> bool:
+    """Whether a column has the items of a parameter that says who is asked for."""
+    columns = [_COLUMN.fullmatch(str(each)) for each in scan.get("Output", [])]
+    calls = split(str(scan.get("Function Call", "")), ", ")
+    return any(
+        column is not None
+        and _unquoted(column["column"]) == name
+        and call in {f"unnest({parameter})" for parameter in known}
+        for column, call in zip(columns, calls, strict=False)
+    )
 
 
 def user_keys(catalogue: Catalogue) -> dict[str, str]:

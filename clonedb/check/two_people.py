@@ -19,6 +19,9 @@ from clonedb.check.catalogue import Catalogue, Relation
 from clonedb.check.dependencies import Dependencies
 from clonedb.query.statements import Statement
 
+# The parameters that say whose rows are asked for.
+ASKED_FOR: Final = frozenset({"user_id", "user_ids"})
+
 FIRST: Final = "01900000-0000-7000-8000-00000000000a"
 SECOND: Final = "01900000-0000-7000-8000-00000000000b"
 SECOND_NAME: Final = "grace_of_the_check"
@@ -99,9 +102,10 @@ class TwoPeople:
         role: str | None,
         context: str,
     ) -> Meeting:
-        """Run a statement with the second person's values, and `asked_for` as :user_id."""
+        """Run a statement with the second person's values, and `asked_for` as :user_id(s)."""
+        asked = {"user_id": asked_for, "user_ids": f"{{{asked_for}}}"}
         values = [
-            asked_for if name == "user_id" else self._value(name, parameters[name], used)
+            asked.get(name) or self._value(name, parameters[name], used)
             for name in statement.parameters
         ]
         connection = self._connection

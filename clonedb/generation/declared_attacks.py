@@ -46,8 +46,12 @@ _ROWS: Final = {
         by="the policies ask whether the user lives; cached entries are dropped with the user",
     ),
     "read_with_strange_context": Attack(
-        what="sets a context that is no id, a list of ids, or SQL",
+        what="sets a context that is no id, or SQL",
         by="it is cast to uuid, and is never a part of a statement",
+    ),
+    "several_users": Attack(
+        what="names several users in the context, to read more than caches or to write anything",
+        by="only the policies for reading caches take a list; all others cast it to one uuid",
     ),
     "insert_for_another": Attack(what="inserts rows as another's", by=_POLICY),
     "update_anothers": Attack(what="updates another's rows", by=_POLICY),

@@ -8,7 +8,7 @@ The modules of this package hold the only session statements in Python.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, NamedTuple, Protocol
 from uuid import UUID
@@ -55,6 +55,10 @@ class Context(msgspec.Struct, frozen=True):
     def of_user(self, user_id: UUID) -> Context:
         """The same for one user."""
         return Context(user_id, self.timeout_ms, self.grouped)
+
+    def of_users(self, names: Iterable[str]) -> Context:
+        """The same for several users, by their ids: all that they can do is to read caches."""
+        return Context(None, self.timeout_ms, self.grouped, ",".join(names))
 
 
 class Outcome(NamedTuple):

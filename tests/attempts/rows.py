@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -44,9 +45,15 @@ def read_as_deleted(scene: Scene) -> bool:
     return _seen(scene, scene.cyd, 0)
 
 
+# What is cached may be read in the context of several users at once.
+_READ_FOR_SEVERAL = {
+    *("audio_chunk_cache", "embedding_cache", "llm_response_cache", "vector_search_cache"),
+    "cache_changes",
+}
+
+
 def read_with_strange_context(scene: Scene) -> bool:
     for context in (
-        f"{scene.ada},{scene.grace}",
         f"{scene.ada}' OR 'a' = 'a",
         f"{{{scene.grace}}}' OR true --",
         "%",
@@ -59,6 +66,34 @@ def read_with_strange_context(scene: Scene) -> bool:
         except psycopg.errors.InvalidTextRepresentation:
             pass
     return _seen(scene, "", 0) or _seen(scene, "00000000-0000-0000-0000-000000000000", 0)
+
+
+def several_users(scene: Scene) -> bool:
+    several = f"{scene.grace},{scene.ada}"
+    refused = (Refused, psycopg.errors.InvalidTextRepresentation)
+    for table in TABLES:
+        row, name = scene.row(table, scene.ada), sql.Identifier(table)
+        hers = sql.SQL("true") if table == "audit_logs" else owned_by(table, scene.ada)
+        columns = [*scene.columns(table, "UPDATE"), *scene.key(table)]
+        reads = [] if table in _READ_FOR_SEVERAL else [sql.SQL("SELECT FROM clonedb.{} WHERE {}")]
+        statements = [
+            *(each.format(name, hers) for each in reads),
+            sql.SQL("DELETE FROM clonedb.{} WHERE {}").format(name, hers),
+            *(
+                sql.SQL("UPDATE clonedb.{0} SET {1} = {1} WHERE {2}").format(
+                    name, sql.Identifier(column), hers
+                )
+                for column in columns
+            ),
+        ]
+        for statement in statements:
+            with scene.session(several) as app, suppress(*refused):
+                if app.execute(statement).rowcount > 0:
+                    return True
+        with scene.session(several) as app, suppress(*refused):
+            scene.insert(app, table, row)
+            return True
+    return False
 
 
 def insert_for_another(scene: Scene) -> bool:

@@ -28,7 +28,7 @@ from tiers import (
 )
 
 from clonedb import DocumentPatch, NewDocument, User
-from clonedb.caching.gathering import gathered_reads
+from clonedb.caching.gathering import GatheredReads
 from clonedb.scope import Scope
 from clonedb.testing import IsolatedDatabase
 
@@ -236,7 +236,7 @@ async def test_a_look_that_is_overtaken_by_a_put_does_not_undo_it_in_memory(
             return found
 
     state.table = Late(state.table, Steps())  # type: ignore[assignment]
-    state.reads = gathered_reads(state.table, state.background)
+    state.reads = GatheredReads(state.table, here.database, state.background)
     reading = asyncio.create_task(cache.get(question()))
     await answered.wait()
     assert await cache.put(question(), answer("new"))

@@ -17,6 +17,7 @@ from clonedb.check.finding import Finding
 from clonedb.check.plans import Plan
 from clonedb.check.reach import Reach, Reading, user_keys
 from clonedb.check.refusals.subject import Subject, at
+from clonedb.check.two_people import ASKED_FOR
 
 WRONG: Final = """\
 -- name: find_many(user_id)
@@ -52,7 +53,7 @@ def find(subject: Subject) -> Iterator[Finding]:
                 continue
             for scan in _unbound(subject, found, variant, plan):
                 any_stranger = True
-                one_user = "user_id" in variant.statement.parameters
+                one_user = not ASKED_FOR.isdisjoint(variant.statement.parameters)
                 if (one_user or not across) and scan.table not in told:
                     told.add(scan.table)
                     yield _finding(found, variant, scan, keys[scan.table], one_user)
@@ -77,7 +78,7 @@ def _finding(found: Examined, variant: Variant, scan: Reading, key: str, one_use
 def _unbound(subject: Subject, found: Examined, variant: Variant, plan: Plan) -> list[Reading]:
     tree = variant.tree or (found.full.tree if found.full is not None else None)
     names = variant.statement.parameters
-    user = {f"${number}" for number, name in enumerate(names, 1) if name == "user_id"}
+    user = {f"${number}" for number, name in enumerate(names, 1) if name in ASKED_FOR}
     return Reach(
         plan, tree, subject.catalogue, subject.examination.outliner.whole_tables, user
     ).unbound()

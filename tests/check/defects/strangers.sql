@@ -137,3 +137,15 @@ FROM clonedb.conversation_sessions AS s
 WHERE s.id IS NOT NULL
     AND s.user_id = :user_id::uuid  -- unless: everybody
     AND :user_id::uuid IS NOT NULL;
+
+-- name: for_users_who_are_not_asked_for(user_ids, friends)
+-- The column beside the one of :user_ids is whoever it names.
+SELECT s.state
+FROM unnest(:user_ids::uuid[], :friends::uuid[]) AS asked (user_id, friend)
+INNER JOIN clonedb.conversation_sessions AS s ON s.user_id = asked.friend;
+
+-- name: of_several_but_not_bound_to_them(user_ids)
+-- The list is there, and nothing is bound to it.
+SELECT s.state
+FROM clonedb.conversation_sessions AS s
+WHERE cardinality(:user_ids::uuid[]) > 0;

@@ -182,3 +182,14 @@ SELECT changed.user_id FROM changed;
 UPDATE clonedb.knowledge_documents AS d
 SET metadata = '{"title": "vector_search"}'
 WHERE d.user_id = :user_id::uuid AND d.id = :id::uuid;
+
+-- name: of_several(user_ids, after)
+-- Each row is one of those who are named.
+SELECT
+    asked.place,
+    s.id
+FROM unnest(:after::timestamptz[], :user_ids::uuid[]) WITH ORDINALITY AS asked (moment, user_id, place)
+INNER JOIN clonedb.conversation_sessions AS s
+    ON s.user_id = asked.user_id
+        AND s.started_at > asked.moment
+ORDER BY asked.place, s.started_at, s.id;
