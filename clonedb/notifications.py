@@ -14,7 +14,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 from psycopg import AsyncConnection, sql
@@ -156,6 +156,8 @@ class Notifications:
         seconds; one whose socket was shut ends at once.
         """
         asking = asyncio.ensure_future(connection.execute(command))
+        # Where this is cancelled, nobody asks it how it ended.
+        asking.add_done_callback(_seen)
         try:
             done, _ = await asyncio.wait({asking}, timeout=self._settings.notification_staleness)
         finally:
@@ -186,3 +188,8 @@ class Notifications:
         for subscriptions in self._subscriptions.values():
             for _, dropped in subscriptions:
                 dropped()
+
+
+def _seen(task: asyncio.Future[Any]) -> None:
+    if not task.cancelled():
+        task.exception()

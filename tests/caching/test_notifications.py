@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 import time
 from typing import Any
@@ -157,6 +158,26 @@ async def test_a_silent_connection_is_given_up_at_once_and_everything_forgotten(
             await until(lambda: not deaf.trusted)
             closing = time.monotonic()
         assert time.monotonic() - closing < 2
+
+
+async def test_closing_while_the_server_is_asked_leaves_no_failure_behind(
+    migrated: IsolatedDatabase, ada: User
+) -> None:
+    dsn, complaints = migrated.dsn("clonedb_app"), list[dict[str, Any]]()
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
+    async with silent_proxy(dsn) as proxy:
+        for _ in range(5):
+            async with a_process(
+                dsn, notification_dsn=proxy.through(dsn), notification_staleness=STALENESS
+            ) as deaf:
+                await until(lambda: deaf.trusted)
+                proxy.cut()
+                await asyncio.sleep(STALENESS / 2)  # a question is under way by then
+            gc.collect()
+            await asyncio.sleep(0)
+    loop.set_exception_handler(None)
+    assert complaints == []
 
 
 async def test_what_was_remembered_while_nobody_listened_is_not_used_afterwards(
