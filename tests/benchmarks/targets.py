@@ -190,6 +190,7 @@ _RATIOS: Final = [
             (_EMBEDDING, "embedding_get", cached_values.REDIS, 2.2),
             (_EMBEDDING, "embedding_get", cached_values.GLIDE, 1.5),
             ("cached answer with its hit", "answer_get", cached_values.ONE_TRIP, 3.5),
+            ("cached answer with its hit", "answer_get", cached_values.TWO_TRIPS, 3.5),
             ("cached embedding put again", "embedding_put", cached_values.REDIS, 2),
             (
                 "cached embedding put anew",
@@ -222,6 +223,11 @@ _RATIOS: Final = [
             (limits.CALLERS, "front ", limits.FRONT, single),
             (limits.MANY_CALLERS, "front ", limits.FRONT, shared),
         )
+    ),
+    _ratio(
+        f"limit, one key denied, {limits.MANY_CALLERS} callers",
+        f"front, remember_denials=1, ≥ 25 × {limits.LUA}",
+        *("limit_denied", limits.MANY_CALLERS, limits.REMEMBERING, limits.LUA, 25),
     ),
 ]
 

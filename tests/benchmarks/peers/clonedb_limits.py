@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from clonedb import Database
 from tests.benchmarks.contestant import Contestant, check
@@ -63,9 +63,12 @@ class DeniedAddress(DeniedUser):
 class ManyUsersOfFront(_OnDatabase):
     """The same through the front."""
 
+    remembered: ClassVar[float] = 0
+
     async def open(self) -> None:
         self.db = await Database(self.ground.app).open()
-        self.limits = await importlib.import_module(f"{_FRONT}.limits").Limits(self.db).__aenter__()
+        front = importlib.import_module(f"{_FRONT}.limits").Limits
+        self.limits = await front(self.db, remember_denials=self.remembered).__aenter__()
         if not self.allowed:
             await self.take()
 
@@ -82,7 +85,18 @@ class DeniedUserOfFront(ManyUsersOfFront):
     allowed = False
 
 
+class RememberedDenial(DeniedUserOfFront):
+    """The same with a front that asks again after a second, as `remember_denials` allows it."""
+
+    remembered = 1
+
+
 CONTESTANTS: Final[dict[str, dict[str, type[Contestant]]]] = {
-    "limit_denied": {"user": DeniedUser, "address": DeniedAddress, "front": DeniedUserOfFront},
+    "limit_denied": {
+        "user": DeniedUser,
+        "address": DeniedAddress,
+        "front": DeniedUserOfFront,
+        "remembering": RememberedDenial,
+    },
     "limit_many": {"user": ManyUsers, "front": ManyUsersOfFront},
 }

@@ -18,6 +18,7 @@ TABLE = "clonedb, repository"
 REDIS = "redis-py"
 GLIDE = "valkey-glide"
 ONE_TRIP = "redis-py, one pipeline"
+TWO_TRIPS = "redis-py, one after the other"
 CALLERS = 16
 
 _ANSWER_BURSTS = 3  # times as long: hits are recorded once in a burst, and in service in 10 s
@@ -37,7 +38,7 @@ _PUT = (
 _ANSWER = (
     ("clonedb", "front", FRONT),
     ("redis", "pipeline", ONE_TRIP),
-    ("redis", "two", "redis-py, one after the other"),
+    ("redis", "two", TWO_TRIPS),
     ("glide", "batch", "valkey-glide, one batch"),
 )
 

@@ -11,6 +11,7 @@ from tests.benchmarks.site import Site
 USER = "clonedb, a user"
 ADDRESS = "clonedb, an address"
 FRONT = "clonedb, front"
+REMEMBERING = "clonedb, front, denials remembered"
 LUA = "redis-py, Lua"
 CALLERS = 16
 MANY_CALLERS = 64  # who share calls
@@ -24,6 +25,7 @@ _PEERS = (
 )
 _DENIED = (
     ("clonedb", "front", FRONT),
+    ("clonedb", "remembering", REMEMBERING),
     ("clonedb", "user", USER),
     ("clonedb", "address", ADDRESS),
     *_PEERS,
@@ -47,7 +49,7 @@ def contests(site: Site) -> list[Contest]:
                     library=library, variant=variant, label=label, ground=site.ground(users=whose)
                 )
                 for library, variant, label in contestants
-                if variant != "front" or has_front()
+                if variant not in ("front", "remembering") or has_front()
             ],
             compared=(FRONT, USER) if has_front() else (USER,),
             rounds=site.effort.rounds,
