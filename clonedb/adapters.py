@@ -43,11 +43,13 @@ class _BytesArrayDumper(Dumper):
     def dump(self, obj: list[bytes]) -> bytes:
         if not obj:
             return _ARRAY.pack(0, 0, self._item)
-        parts = [_ARRAY.pack(1, 0, self._item), _DIMENSION.pack(len(obj), 1)]
-        for each in obj:
-            parts.append(_LENGTH.pack(len(each)))
-            parts.append(each)
-        return b"".join(parts)
+        head = _ARRAY.pack(1, 0, self._item) + _DIMENSION.pack(len(obj), 1)
+        lengths = [*map(len, obj)]
+        if lengths.count(lengths[0]) == len(lengths):
+            # Ids, digests and most embeddings: the length is what stands between them.
+            between = _LENGTH.pack(lengths[0])
+            return head + between + between.join(obj)
+        return head + b"".join(part for each in obj for part in (_LENGTH.pack(len(each)), each))
 
 
 class _ByteStringsDumper(_BytesArrayDumper):

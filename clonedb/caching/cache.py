@@ -18,7 +18,7 @@ from clonedb.caching.filling import Filling
 from clonedb.caching.flights import Flight
 from clonedb.caching.gathering import MOST_READ, MOST_STORED
 from clonedb.caching.keys import CacheKey
-from clonedb.caching.memory import Place, Remembered, Tally
+from clonedb.caching.memory import Place, Remembered
 from clonedb.caching.owner import Owner
 from clonedb.caching.state import CacheState
 from clonedb.caching.table import Found, Put
@@ -66,21 +66,21 @@ class Cache(Generic[K, V]):
         state = self._state
         try:
             entry = self._recall((self._name, key))
-        except (KeyError, TypeError):
-            pass  # a key that cannot be hashed is refused with its digest
-        else:
-            # `is_usable`, without a call: this is the read that everything is about.
-            if (
-                state.clock() < entry.fresh_until
-                and monotonic() < self._notifications.trusted_until
-            ):
-                state.counters.memory_hits += 1
-                tally: Tally = entry.tally
-                if tally.hits:
-                    tally.hits += 1
-                else:
-                    state.count_hit(entry)
-                return entry.value  # type: ignore[no-any-return]
+        except TypeError:
+            entry = None  # a key that cannot be hashed is refused with its digest
+        # `is_usable`, without a call: this is the read that everything is about.
+        if (
+            entry is not None
+            and state.clock() < entry.fresh_until
+            and monotonic() < self._notifications.trusted_until
+        ):
+            state.counters.memory_hits += 1
+            tally = entry.tally
+            if tally.hits:
+                tally.hits += 1
+            else:
+                state.count_hit(entry)
+            return entry.value  # type: ignore[no-any-return]
         found = await self._find(key, _NO_TIME, state.ttl)
         if found is None:
             state.counters.misses += 1
@@ -172,15 +172,14 @@ class Cache(Generic[K, V]):
         place = (self._name, key)
         try:
             entry = state.memory.find(place)
-        except (KeyError, TypeError):
-            pass  # a key that cannot be hashed is refused with its digest
-        else:
-            if state.is_usable(entry):
-                state.counters.memory_hits += 1
-                state.count_hit(entry)
-                if state.clock() >= entry.refresh_at:
-                    self._filling(key, compute, ttl, tags, cache_none).refresh()
-                return entry.value  # type: ignore[no-any-return]
+        except TypeError:
+            entry = None  # a key that cannot be hashed is refused with its digest
+        if entry is not None and state.is_usable(entry):
+            state.counters.memory_hits += 1
+            state.count_hit(entry)
+            if state.clock() >= entry.refresh_at:
+                self._filling(key, compute, ttl, tags, cache_none).refresh()
+            return entry.value  # type: ignore[no-any-return]
         flight = self._under_way(place)
         if flight is None or allow_stale:
             lives = check_ttl(state.ttl if ttl is None else ttl)

@@ -42,9 +42,9 @@ class CacheKey(msgspec.Struct, frozen=True):
     def digest(self) -> bytes:
         """The SHA-256 that the value is stored by; InvalidInput for a field that is none."""
         self._check()
-        fields = (ENCODING_VERSION, self.cache, *self._fields())
         try:
-            return sha256(_encoder.encode(fields)).digest()
+            encoded = _encoder.encode((ENCODING_VERSION, self.cache, *self._fields()))
+            return sha256(encoded).digest()
         except (TypeError, ValueError, OverflowError) as error:
             raise InvalidInput(f"{type(self).__name__}: {error}") from None
 

@@ -7,6 +7,7 @@ not remembered, since it may be from before.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any, Final
 from uuid import UUID
@@ -74,8 +75,8 @@ class Memory:
     def __init__(self, *, entries: int, bytes: int) -> None:
         self._limit = self._most_entries = entries
         self._entries = _Entries(bytes)
-        # The read that everything is about: no call of ours in between. KeyError for a miss.
-        self.find = self._entries.__getitem__
+        # The read that everything is about: no call of ours in between. None for a miss.
+        self.find: Callable[[Place], Remembered | None] = self._entries.__getitem__
         # How often the entries of each bucket were dropped, and (None) all of them.
         self._drops: dict[str | None, int] = {}
 
@@ -168,6 +169,9 @@ class _Entries(LRUCache[Place, Remembered]):
         self.evictions = 0
         # Whether any were warmed, who are looked for by their digests.
         self.lie_at_digests = False
+
+    def __missing__(self, place: Place) -> Any:
+        return None
 
     def __setitem__(self, place: Place, entry: Remembered) -> None:
         if place in self:

@@ -166,13 +166,13 @@ class CacheState(Generic[K, V]):
     ) -> Remembered:
         """An entry of what was found or made, kept in memory if it may be."""
         value, remaining, shared = found
-        expires_at = asked + remaining
+        fresh = self._memory_seconds
         entry = Remembered(
             value,
             Tally("" if shared else owner.name, digest),
             asked,
-            asked + min(remaining, self._memory_seconds),
-            expires_at - self._refresh_ahead * ttl.total_seconds(),
+            asked + (remaining if remaining < fresh else fresh),
+            asked + remaining - self._refresh_ahead * ttl.total_seconds(),
             owner.buckets,
         )
         if remaining > 0 and self.memory.is_open:

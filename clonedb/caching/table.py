@@ -89,10 +89,12 @@ class Table(Generic[K, V]):
             self._failed,
             "look",
         )
-        places = list(asked)
+        places, value = list(asked), self._kind.value
         return {
-            places[place - 1]: Found(self._value(columns), remaining, shared)
-            for place, remaining, shared, *columns in rows or ()
+            places[place - 1]: Found(
+                None if first is None else value(first, *others), remaining, shared
+            )
+            for place, remaining, shared, first, *others in rows or ()
         }
 
     async def hottest(self, scope: Scope, limit: int) -> list[tuple[bytes, Found]]:
