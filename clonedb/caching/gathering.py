@@ -1,8 +1,7 @@
-"""Calls for entries that come at the same time, as one statement.
+"""Calls for entries that come in one tick of the event loop, as one statement.
 
-Who comes first goes at once and alone, so that one caller waits for nobody. Who comes while that is
-under way goes with all others who come in the same tick of the event loop: those who read, whoever
-they ask for, and those who store for one user.
+Those who read go together, whoever they ask for (decision 32), and those who store for one user. Who
+comes alone goes alone, and nobody waits for a timer.
 """
 
 from __future__ import annotations
@@ -123,8 +122,8 @@ class Gathering(Generic[K, A, R]):
     def _settle(self, group: _Group[K, A, R], task: asyncio.Task[Mapping[K, _Outcome[R]]]) -> None:
         self._under_way -= 1
         # Where the caches are being closed, nothing is found.
-        failed = task.cancelled() or task.exception() is not None
-        given = {} if failed else task.result()
+        has_failed = task.cancelled() or task.exception() is not None
+        given = {} if has_failed else task.result()
         for key, answers in group.answers.items():
             found = given.get(key)
             for answer in answers:
