@@ -67,8 +67,11 @@ def extract(folder: Path, tree: str, into: Path, *paths: str) -> bool:
         if told[:2] != [digest, b"blob"]:
             raise InvalidInput(f"git cannot read {path} of {tree}")
         at = begins + int(told[2]) + 1
-        (into / path).parent.mkdir(parents=True, exist_ok=True)
-        (into / path).write_bytes(answer[begins : at - 1])
+        try:
+            (into / path).parent.mkdir(parents=True, exist_ok=True)
+            (into / path).write_bytes(answer[begins : at - 1])
+        except OSError as error:
+            raise InvalidInput(f"{path} of {tree} cannot be written: {error.strerror}") from None
     return bool(listed)
 
 

@@ -127,7 +127,7 @@ class DatabaseScope(Scope):
         """The scope of one user; InvalidInput for what is not a UUID of version 7."""
         return UserScope(self._lane, self._context.of_user(check_id(user_id, "user_id")))
 
-    async def rows_of_users(
+    async def _rows_of_users(
         self, users: Iterable[str], query: QueryFunction, /, **arguments: Any
     ) -> list[tuple[Any, ...]]:
         """Every row of a query that reads cached entries of several users, by the users' ids."""

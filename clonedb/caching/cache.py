@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
-from itertools import islice
 from time import monotonic
 from typing import Any, Final, Generic, TypeVar
 from uuid import UUID
@@ -16,7 +15,7 @@ from clonedb import queries
 from clonedb.caching.figures import CacheFigures
 from clonedb.caching.filling import Filling
 from clonedb.caching.flights import Flight
-from clonedb.caching.gathering import MOST_READ, MOST_STORED
+from clonedb.caching.gathering import MOST_STORED
 from clonedb.caching.keys import CacheKey
 from clonedb.caching.memory import Place, Remembered
 from clonedb.caching.owner import Owner
@@ -40,7 +39,6 @@ _NO_TIME: Final = timedelta(0)
 
 # Of one call for many: a few statements under way keep the channel busy, and more would make its
 # neighbours wait, and these run out of the time that a cache is given.
-_READ_AT_ONCE: Final = 4 * MOST_READ
 _STORED_AT_ONCE: Final = 4 * MOST_STORED
 _STORED_ALONE: Final = 16
 
@@ -127,7 +125,7 @@ class Cache(Generic[K, V]):
     async def get_many(self, keys: Iterable[K]) -> list[V | None]:
         """`get` of many keys at once, in few statements; the values in the order of the keys."""
         found: list[V | None] = []
-        for some in _parts(keys, _READ_AT_ONCE):
+        for some in _parts([*keys], 4 * self._state.kind.read_together):
             found += await asyncio.gather(*map(self.get, some))
         return found
 
@@ -141,7 +139,7 @@ class Cache(Generic[K, V]):
         labels = check_tags(tags)
         gathered = self._state.puts is not None and not labels
         stored = 0
-        for some in _parts(values.items(), _STORED_AT_ONCE if gathered else _STORED_ALONE):
+        for some in _parts([*values.items()], _STORED_AT_ONCE if gathered else _STORED_ALONE):
             stored += sum(
                 await asyncio.gather(
                     *(self.put(key, value, ttl=ttl, tags=labels) for key, value in some)
@@ -337,8 +335,6 @@ class Cache(Generic[K, V]):
         return entry
 
 
-def _parts(items: Iterable[T], most: int) -> Iterator[list[T]]:
+def _parts(items: list[T], most: int) -> Iterator[list[T]]:
     """The items in their order, so many at a time."""
-    left = iter(items)
-    while part := list(islice(left, most)):
-        yield part
+    return (items[first : first + most] for first in range(0, len(items), most))

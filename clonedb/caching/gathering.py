@@ -1,12 +1,13 @@
 """Calls for entries that come in one tick of the event loop, as one statement.
 
-Those who read go together, whoever they ask for (decision 32), and those who store for one user. Who
-comes alone goes alone, and nobody waits for a timer.
+Those who read go together, whoever they ask for (decision 32), and those who store for one user.
+Where nothing is under way a call goes at once, and there is no timer.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final, Generic, TypeAlias, TypeVar
@@ -14,9 +15,10 @@ from typing import Any, Final, Generic, TypeAlias, TypeVar
 from clonedb.caching.background import Background
 from clonedb.caching.owner import Owner
 from clonedb.caching.table import Found, Put, Table
-from clonedb.errors import InvalidInput
 from clonedb.lanes.channel import LARGEST_CALL
 from clonedb.scopes import DatabaseScope
+
+logger: Final = logging.getLogger("clonedb.caching")
 
 K = TypeVar("K")
 A = TypeVar("A")
@@ -26,9 +28,9 @@ R = TypeVar("R")
 _Outcome: TypeAlias = R | BaseException | None
 
 # Of one statement: more would hold up the neighbours in its channel, with 6 KB for each embedding.
-MOST_READ: Final = 32
+# How many values are read together, their kind says.
 MOST_STORED: Final = 32
-# More than these go in halves, where nothing else is under way.
+# More than these go in halves, where little else is under way.
 _WHOLE: Final = 5
 # Of what it sends: with its keys and models it stays under what a channel takes.
 MOST_BYTES: Final = LARGEST_CALL * 3 // 4
@@ -69,15 +71,17 @@ class Gathering(Generic[K, A, R]):
         self._most = most
         self._shared = shared
         self._weigh = weigh
-        self._under_way = 0
+        self._under_way = 0  # keys
         # By what may be asked in one statement.
         self._groups: dict[str, _Group[K, A, R]] = {}
 
-    def call(self, whose: str, key: K, argument: A) -> asyncio.Future[R | None]:
-        """The answer to come; None for none, or where the database failed.
+    def call(self, whose: str, key: K, argument: A) -> Awaitable[R | None]:
+        """The answer to come, to be awaited at once; None for none, or where the database failed.
 
-        It may go with those alone that are of the same `whose`.
+        It may go with those alone that are of the same `whose`. Raises what `alone` raises.
         """
+        if not self._under_way and not self._groups:
+            return self._at_once(key, argument)
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[R | None] = loop.create_future()
         group, weight = self._groups.get(whose), self._weigh(argument)
@@ -95,13 +99,21 @@ class Gathering(Generic[K, A, R]):
         group.answers.setdefault(key, []).append(answer)
         return answer
 
+    async def _at_once(self, key: K, argument: A) -> R | None:
+        self._under_way += 1
+        try:
+            return await self._alone(key, argument)
+        finally:
+            self._under_way -= 1
+
     def _send(self, whose: str, group: _Group[K, A, R]) -> None:
         if self._groups.get(whose) is group:
             del self._groups[whose]
         # While the server works on one half, this process hands out the other.
-        worth_halving = not self._under_way and len(group.arguments) > _WHOLE
+        many = len(group.arguments)
+        worth_halving = many > _WHOLE and self._under_way < many // 2
         for part in group.halves() if worth_halving else (group,):
-            self._under_way += 1
+            self._under_way += len(part.arguments)
             task = self._background.start(self._ask(part.arguments))
             task.add_done_callback(partial(self._settle, part))
 
@@ -109,21 +121,18 @@ class Gathering(Generic[K, A, R]):
         if len(arguments) > 1:
             try:
                 return await self._together(arguments)
-            except InvalidInput:
-                pass  # the statement does not say whose: each is asked by itself
-        outcomes: dict[K, _Outcome[R]] = {}
-        for key, argument in arguments.items():
-            try:
-                outcomes[key] = await self._alone(key, argument)
-            except InvalidInput as error:
-                outcomes[key] = error
-        return outcomes
+            except Exception:
+                # What is wrong with one is not the others' business: each is asked by itself.
+                logger.debug("calls that go together have failed", exc_info=True)
+        outcomes = await asyncio.gather(
+            *(self._alone(*each) for each in arguments.items()), return_exceptions=True
+        )
+        return dict(zip(arguments, outcomes, strict=True))
 
     def _settle(self, group: _Group[K, A, R], task: asyncio.Task[Mapping[K, _Outcome[R]]]) -> None:
-        self._under_way -= 1
+        self._under_way -= len(group.arguments)
         # Where the caches are being closed, nothing is found.
-        has_failed = task.cancelled() or task.exception() is not None
-        given = {} if has_failed else task.result()
+        given = {} if task.cancelled() else task.result()
         for key, answers in group.answers.items():
             found = given.get(key)
             for answer in answers:
@@ -168,7 +177,7 @@ class GatheredReads:
             background,
             lambda place, owner: table.look(owner.scope, place[1]),
             lambda asked: table.look_each(database, asked),
-            most=MOST_READ,
+            most=table.read_together,
             shared=True,
         )
 
@@ -178,7 +187,10 @@ class GatheredReads:
 
 
 class GatheredPuts:
-    """Values without tags that are stored together for one user; the last of a key decides."""
+    """Values without tags that are stored together for one user.
+
+    Of a key that is put several times at once, the last one stays where a channel carries them.
+    """
 
     __slots__ = ("_calls",)
 

@@ -34,8 +34,9 @@ class Kind(msgspec.Struct, Generic[K, V], frozen=True):
     """One of the four caches.
 
     `columns` gives what is stored of a key and a value, with None for a value that is known not to
-    be; `value` makes the value of what a look has found; `weight` is a value's size in bytes. Where
-    a value is the same for all, nobody's own is to be preferred to the shared one.
+    be; `value` makes the value of what a look has found; `weight` is a value's size in bytes. So
+    many are read together that they do not hold up others for long, as large as they usually are.
+    Where a value is the same for all, nobody's own is to be preferred to the shared one.
     """
 
     name: CacheName
@@ -45,6 +46,7 @@ class Kind(msgspec.Struct, Generic[K, V], frozen=True):
     columns: Callable[[K, V | None], dict[str, Any]]
     value: Callable[..., V]
     weight: Callable[[V], int]
+    read_together: int
     is_the_same_for_all: bool = False
     # The arrays by which its query `put_each` takes the columns of several values; empty for none.
     put_each: Mapping[str, tuple[str, type[list[Any]]]] = {}
@@ -121,6 +123,7 @@ EMBEDDING: Final = Kind(
     columns=_embedding_columns,
     value=Embedding,
     weight=lambda value: len(value.packed),
+    read_together=32,
     is_the_same_for_all=True,
     # What is cached by the hundred, when documents are taken in.
     put_each={"embedding": ("embeddings", ByteStrings), "model": ("models", list)},
@@ -133,6 +136,7 @@ VECTOR_SEARCH: Final = Kind(
     columns=_search_columns,
     value=VectorSearch.stored,
     weight=lambda value: len(value.encoded) + 16 * len(tuple(value.document_ids)),
+    read_together=8,
 )
 LLM_RESPONSE: Final = Kind(
     name="llm_response",
@@ -142,6 +146,7 @@ LLM_RESPONSE: Final = Kind(
     columns=_response_columns,
     value=LlmResponse,
     weight=lambda value: len(value.response.encode()) + 16 * len(tuple(value.document_ids)),
+    read_together=8,
 )
 AUDIO_CHUNK: Final = Kind(
     name="audio_chunk",
@@ -151,5 +156,6 @@ AUDIO_CHUNK: Final = Kind(
     columns=_audio_columns,
     value=AudioChunk,
     weight=lambda value: len(value.audio),
+    read_together=4,  # a chunk may be of 10 MiB
 )
 KINDS: Final = (EMBEDDING, VECTOR_SEARCH, LLM_RESPONSE, AUDIO_CHUNK)

@@ -57,6 +57,11 @@ class Table(Generic[K, V]):
         self._counters = counters
         self._queries = kind.queries
 
+    @property
+    def read_together(self) -> int:
+        """How many values of this cache one statement reads at most."""
+        return self._kind.read_together
+
     def _failed(self) -> None:
         self._counters.failures += 1
 
@@ -80,7 +85,7 @@ class Table(Generic[K, V]):
     ) -> dict[tuple[str, bytes], Found]:
         """What `look` finds for each user and key, in one statement."""
         rows = await self._guard.attempt(
-            lambda: database.rows_of_users(
+            lambda: database._rows_of_users(
                 {name for name, _ in asked if name},
                 self._queries.look_each,
                 user_ids=Uuids([owner.id_bytes for owner in asked.values()]),

@@ -55,4 +55,7 @@ def read_declared(file: Path, kind: type[T]) -> T:
 
 def declared(text: str, kind: type[T]) -> T:
     """The same of a text; ValueError says what is wrong."""
-    return msgspec.convert(tomllib.loads(text), kind)
+    try:
+        return msgspec.convert(tomllib.loads(text), kind)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None

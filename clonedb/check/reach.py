@@ -83,6 +83,7 @@ class Reach:
             if node["Node Type"] == "ModifyTable" and node.get("Operation") == "Insert"
         }
         self._columns = _column_names(tree)
+        self._functions = _function_columns(tree)
         self.readings = list(self._readings(plan, []))
         # What users are asked for by is a user's id, whatever its name.
         self._bound_terms = user_parameters | {
@@ -216,7 +217,7 @@ class Reach:
         if scan is None:
             return False
         if scan["Node Type"] == "Function Scan":
-            return _is_unnested(scan, name, known)
+            return self._is_unnested(alias, scan, name, known)
         if "CTE Name" in scan:
             cte = str(scan["CTE Name"])
             source = self._subplans.get(f"CTE {cte}")
@@ -228,6 +229,22 @@ class Reach:
             source is not None
             and name in names
             and self._gives_users(source, names.index(name), known, depth)
+        )
+
+    def _is_unnested(self, alias: str, scan: Plan, name: str, known: set[str]) -> bool:
+        """Whether a column has the items of a parameter that says who is asked for.
+
+        The plan's output has the columns that are wanted, its calls are all: which is whose, the
+        tree knows.
+        """
+        columns = self._functions.get(re.sub(r"_\d+$", "", alias), self._functions.get(alias, []))
+        calls = split(str(scan.get("Function Call", "")), ", ")
+        return (
+            name in columns
+            and len(columns) - len(calls) in (0, 1)  # with the place
+            and all(re.fullmatch(r"unnest\(\$\d+\)", call) for call in calls)
+            and columns.index(name) < len(calls)
+            and calls[columns.index(name)] in {f"unnest({parameter})" for parameter in known}
         )
 
     def _is_inserted(self, insert: Plan, name: str, known: set[str], depth: int) -> bool:
@@ -269,18 +286,6 @@ class Reach:
         return number < len(output) and self._is_users(str(output[number]), known, depth + 1)
 
 
-def _is_unnested(scan: Plan, name: str, known: set[str]) -> bool:
-    """Whether a column has the items of a parameter that says who is asked for."""
-    columns = [_COLUMN.fullmatch(str(each)) for each in scan.get("Output", [])]
-    calls = split(str(scan.get("Function Call", "")), ", ")
-    return any(
-        column is not None
-        and _unquoted(column["column"]) == name
-        and call in {f"unnest({parameter})" for parameter in known}
-        for column, call in zip(columns, calls, strict=False)
-    )
-
-
 def user_keys(catalogue: Catalogue) -> dict[str, str]:
     """The tables whose rows belong to users, each with the column that says to whom."""
     return {
@@ -303,6 +308,17 @@ def _column_names(tree: Node | None) -> dict[str, list[str]]:
             eref = node.node("eref")
             if eref is not None:
                 found.setdefault(eref.text("aliasname"), list(eref.fields.get("colnames") or []))
+    return found
+
+
+def _function_columns(tree: Node | None) -> dict[str, list[str]]:
+    """What the columns of functions in FROM are called, by alias; nothing where two share one."""
+    found: dict[str, list[str]] = {}
+    for node in tree.walk() if tree is not None else ():
+        eref = node.node("eref")
+        if node.tag == "RANGETBLENTRY" and node.nodes("functions") and eref is not None:
+            alias, columns = eref.text("aliasname"), list(eref.fields.get("colnames") or [])
+            found[alias] = columns if found.get(alias, columns) == columns else []
     return found
 
 

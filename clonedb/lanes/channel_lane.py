@@ -12,7 +12,6 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager
 from operator import attrgetter
 from typing import Any, Final, Literal
-from uuid import UUID
 
 import psycopg
 
@@ -64,7 +63,7 @@ class ChannelLane:
         # What takes the pool until when, by the loop's time.
         self._pool_until: dict[object, float] = {}
         # For whom a statement was too slow, and when.
-        self._slow: dict[Statement, dict[UUID | None, float]] = {}
+        self._slow: dict[Statement, dict[str, float]] = {}
 
     async def open(self) -> None:
         """Connect the first channel for reads; the others connect when they are wanted first."""
@@ -125,7 +124,7 @@ class ChannelLane:
             channel.forget(call)
             return "channel"
         if state == _LOCK_NOT_AVAILABLE:
-            self._avoid((call.statement, context.user_id), _LOCKED_SECONDS)
+            self._avoid((call.statement, context.session_user), _LOCKED_SECONDS)
             return "pool"
         if state == _CANCELLED and self._timeout_ms(call.statement, context) > self._limit_ms:
             self._avoid_slow(call.statement, context)
@@ -141,20 +140,20 @@ class ChannelLane:
         self._pool_until[what] = self._loop.time() + seconds
 
     def _avoid_slow(self, statement: Statement, context: Context) -> None:
-        self._avoid((statement, context.user_id), _SLOW_SECONDS)
+        self._avoid((statement, context.session_user), _SLOW_SECONDS)
         now = self._loop.time()
         users = {
             user: when
             for user, when in self._slow.get(statement, {}).items()
             if when > now - _SLOW_SECONDS
         }
-        users[context.user_id] = now
+        users[context.session_user] = now
         self._slow[statement] = users
         if len(users) >= _SLOW_CALLERS:
             self._avoid(statement, _SLOW_SECONDS)
 
     def _avoids(self, statement: Statement, context: Context) -> bool:
-        for what in (statement, (statement, context.user_id)):
+        for what in (statement, (statement, context.session_user)):
             until = self._pool_until.get(what)
             if until is not None:
                 if until > self._loop.time():

@@ -89,6 +89,7 @@ class ConversationFile:
             gzip.GzipFile(fileobj=self._file) if self.compressed else self._file
         )
         self._seen = _Seen()
+        self._cancelled_before = _cancellations()
 
     def __enter__(self) -> Self:
         return self
@@ -115,7 +116,7 @@ class ConversationFile:
         if is_heeded:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
-            if self.size is None and _is_cancelled():
+            if self.size is None and _cancellations() > self._cancelled_before:
                 raise asyncio.CancelledError  # a moment ago, perhaps by asyncio's handler
             yield
         finally:
@@ -187,12 +188,13 @@ def decode(line: bytes) -> Conversation:
     return conversation
 
 
-def _is_cancelled() -> bool:
+def _cancellations() -> int:
+    """How often the task was asked to end, where it is one."""
     try:
         task = asyncio.current_task()
     except RuntimeError:
-        return False
-    return task is not None and task.cancelling() > 0
+        return 0
+    return 0 if task is None else task.cancelling()
 
 
 class _Seen:

@@ -73,12 +73,13 @@ class Backend:
     def _reached(self, *, to_write: bool = False) -> Any:
         """The store. Only who writes makes a folder: in a mistyped one all objects seem gone."""
         folder, store = self._folder, self._store
-        if folder is not None and not to_write and not folder.is_dir():
+        is_missing = folder is not None and not folder.is_dir()
+        if is_missing and not to_write:
             raise ObjectStoreUnavailable(
                 f"there is no folder {folder}",
                 remedy="name the one that objects were written to; the first write makes it",
             )
-        if folder is not None and store is None:
+        if folder is not None and (store is None or is_missing):
             from obstore.store import LocalStore
 
             with self._reported():

@@ -17,6 +17,7 @@ LONGEST: Final = 60_000
 _RISKS: Final = 30_000
 _ROWS: Final = 60
 _TITLE: Final = 500
+_WHAT: Final = 5_000
 
 
 def markdown(comparison: Comparison, ranked: list[Ranked], *, titles: Mapping[str, str]) -> str:
@@ -52,13 +53,15 @@ def _risks(ranked: list[Ranked]) -> Iterator[str]:
     yield "| risk | of | what | why |"
     yield "| --- | --- | --- | --- |"
     said = set[str]()
+    # One that would fill it all is cut, so that there is a row.
     rows, length = 0, 0
     for rule, risk in ranked[:_ROWS]:
         why = "as above" if rule.name in said else rule.why
         said.add(rule.name)
         place = f" ({_code(risk.place)})" if risk.place else ""
+        subject, what = _code(risk.subject[:_TITLE]), _plain(risk.what[:_WHAT])
         row = (
-            f"| **{risk.severity.word}** | {_code(risk.subject)} | {_plain(risk.what)}{place} "
+            f"| **{risk.severity.word}** | {subject} | {what}{place} "
             f"| {_plain(rule.title)}. {_plain(why)} |"
         )
         length += len(row) + 1
@@ -82,7 +85,7 @@ def _parts(comparison: Comparison) -> Iterator[tuple[str, list[str]]]:
 def _query(comparison: Comparison, change: QueryChange) -> Iterator[str]:
     query = change.source.query
     place = f"{query.path}:{query.line}"
-    yield f"<details><summary>{_html(change.name)}: {change.kind} ({place})</summary>"
+    yield f"<details><summary>{_html(change.name)}: {change.kind} ({_html(place)})</summary>"
     yield ""
     if change.kind != "affected":
         before = change.before.text if change.before else ""

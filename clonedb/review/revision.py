@@ -26,6 +26,9 @@ T = TypeVar("T")
 
 ROLLBACK: Final = ".rollback.sql"
 
+# What comes of files that are no Python, or nested out of all reason.
+_NO_PYTHON: Final = (SyntaxError, ValueError, RecursionError, MemoryError)
+
 # What reading takes; whatever else changes rows.
 _LOCKS: Final = {"reads": "ACCESS SHARE", "locks": "ROW SHARE"}
 
@@ -259,7 +262,7 @@ class Revision:
         for package in packages(self.folder):
             try:
                 code.append(PackageCode(package))
-            except (SyntaxError, ValueError) as error:
+            except _NO_PYTHON as error:
                 problems.append(self._unreadable(package, error))
         return code, problems
 
@@ -268,12 +271,14 @@ class Revision:
         folder = self.folder / "tests"
         try:
             return called_in_tests(folder), []
-        except (SyntaxError, ValueError) as error:
+        except _NO_PYTHON as error:
             return set(), [self._unreadable(folder, error)]
 
-    def _unreadable(self, folder: Path, error: SyntaxError | ValueError) -> Problem:
-        if isinstance(error, ValueError):
+    def _unreadable(self, folder: Path, error: BaseException) -> Problem:
+        if isinstance(error, UnicodeDecodeError):
             return Problem(folder.name, 1, "a file is not UTF-8")
+        if not isinstance(error, SyntaxError):
+            return Problem(folder.name, 1, "a file cannot be read as Python")
         file = Path(error.filename or folder).relative_to(self.folder).as_posix()
         return Problem(file, error.lineno or 1, "this is not Python")
 

@@ -321,6 +321,25 @@ async def test_a_load_that_was_interrupted_a_moment_ago_waits_for_no_pipe(tmp_pa
         os.close(writing)
 
 
+async def test_a_task_that_was_once_cancelled_and_went_on_reads_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writing = os.open(pipe, os.O_RDWR)
+    os.write(writing, conversation(1) + b"\n")
+
+    async def read() -> object:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        with ConversationFile(pipe) as file:
+            return next(iter(file))
+
+    reading = asyncio.create_task(read())
+    await asyncio.sleep(0)
+    reading.cancel()
+    assert isinstance(await reading, GoodLine)
+    os.close(writing)
+
+
 async def test_where_interrupting_is_ignored_a_load_goes_on(
     migrated: IsolatedDatabase, worker: Database, tmp_path: Path
 ) -> None:

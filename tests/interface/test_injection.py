@@ -51,7 +51,7 @@ from clonedb.testing import SUPERUSER, IsolatedDatabase
 
 # They take a query function, and make scopes whose methods are walked.
 OF_SCOPES: Final = {
-    *("all", "count", "one", "rows", "rows_of_users", "stream", "value"),
+    *("all", "count", "one", "rows", "stream", "value"),
     *("as_user", "group_commit", "transaction", "within"),
 }
 # They are given what `upload` has returned, or a path of this machine; `put` and `read` are both.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from datetime import timedelta
@@ -52,6 +53,17 @@ async def test_a_folder_that_is_there_keeps_its_permissions(
     before = folder.stat().st_mode
     await ObjectStore(folder).of(as_ada).put("document", "a", b"a")
     assert folder.stat().st_mode == before
+
+
+async def test_a_folder_that_has_vanished_is_made_again_closed_to_others(
+    tmp_path: Path, as_ada: UserScope
+) -> None:
+    folder = tmp_path / "objects"
+    objects = ObjectStore(folder).of(as_ada)
+    for _ in range(2):
+        await objects.put("document", "a", b"a")
+        assert folder.stat().st_mode & 0o777 == 0o700
+        shutil.rmtree(folder)
 
 
 async def test_in_a_folder_that_is_not_there_nothing_counts_as_gone(

@@ -35,6 +35,7 @@ def test_the_files_of_the_repository_are_read() -> None:
         (b"[distinct]\nname = 0\n", DeclaredSizes, r"distinct"),
         (b"[values]\nname = 0.5\n", DeclaredSizes, r"values"),
         (b"# Zo\xeb\n", DeclaredSizes, r"utf-8"),
+        (b"x = " + b"[" * 5_000, DeclaredSizes, r"nested"),
         (b"[users]\ncolumns = ['name']\n", CacheSources, r"caches"),
         (b"[users]\ncolumns = 'name'\ncaches = []\n", CacheSources, r"columns"),
     ],

@@ -86,6 +86,15 @@ def test_a_file_that_would_lie_elsewhere_is_refused(repository: Path, tmp_path: 
     assert not (tmp_path / "one").exists()
 
 
+def test_a_file_with_the_name_of_a_folder_is_refused(repository: Path, tmp_path: Path) -> None:
+    inner = tree(repository, {"inside": b"1"})
+    blob = said(repository, "rev-parse", f"{inner}:inside")
+    entries = f"100644 blob {blob}\tsame\n040000 tree {inner}\tsame\n"
+    crafted = said(repository, "mktree", to=entries.encode())
+    with pytest.raises(InvalidInput, match="cannot be written"):
+        extract(repository, crafted, tmp_path / "all")
+
+
 def test_a_file_that_is_damaged_is_refused(repository: Path, tmp_path: Path) -> None:
     there = tree(repository, {"file": b"1", "other": b"2"})
     digest = said(repository, "rev-parse", f"{there}:file")

@@ -68,8 +68,10 @@ def find(subject: Subject) -> Iterator[Finding]:
 
 def _finding(found: Examined, variant: Variant, scan: Reading, key: str, one_user: bool) -> Finding:
     if one_user:
-        what = f":user_id does not reach {scan.table}.{key} ({variant.label})"
-        return at("strangers", found, what, f"add {scan.alias}.{key} = :user_id")
+        asked = "user_ids" if "user_ids" in variant.statement.parameters else "user_id"
+        what = f":{asked} does not reach {scan.table}.{key} ({variant.label})"
+        bound = f"ANY(:{asked})" if asked == "user_ids" else f":{asked}"
+        return at("strangers", found, what, f"add {scan.alias}.{key} = {bound}")
     what = f"{scan.table} is read across users ({variant.label})"
     remedy = f"add {scan.alias}.{key} = :user_id; for work across users say so: -- users: all"
     return at("strangers", found, what, remedy)

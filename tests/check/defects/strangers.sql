@@ -149,3 +149,20 @@ INNER JOIN clonedb.conversation_sessions AS s ON s.user_id = asked.friend;
 SELECT s.state
 FROM clonedb.conversation_sessions AS s
 WHERE cardinality(:user_ids::uuid[]) > 0;
+
+-- name: for_sorted_users_who_are_not_asked_for(user_ids, friends)
+-- The plan's function scan gives fewer columns than it calls functions.
+SELECT
+    f.place,
+    s.id
+FROM (
+    SELECT
+        asked.friend,
+        asked.place
+    FROM unnest(:user_ids::uuid[], :friends::uuid[]) WITH ORDINALITY AS asked (user_id, friend, place)
+    ORDER BY asked.friend, asked.place
+    LIMIT 5
+) AS f
+INNER JOIN clonedb.conversation_sessions AS s ON s.user_id = f.friend
+ORDER BY f.place, s.id
+LIMIT 5;
