@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from clonedb.caching.background import Background
@@ -75,16 +74,19 @@ class Gathering(Generic[K, A, R]):
         # By what may be asked in one statement.
         self._groups: dict[str, _Group[K, A, R]] = {}
 
-    def call(self, whose: str, key: K, argument: A) -> Awaitable[R | None]:
-        """The answer to come, to be awaited at once; None for none, or where the database failed.
+    async def call(self, whose: str, key: K, argument: A) -> R | None:
+        """The answer; None for none, or where the database failed.
 
         It may go with those alone that are of the same `whose`. Raises what `alone` raises.
         """
-        if not self._under_way and not self._groups:
-            return self._at_once(key, argument)
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[R | None] = loop.create_future()
-        group, weight = self._groups.get(whose), self._weigh(argument)
+        group = self._groups.get(whose)
+        if group is None and not self._under_way:
+            self._under_way += 1
+            try:
+                return await self._alone(key, argument)
+            finally:
+                self._under_way -= 1
+        weight = self._weigh(argument)
         if (
             group is None
             or len(group.arguments) >= self._most
@@ -92,77 +94,99 @@ class Gathering(Generic[K, A, R]):
             or group.weight + weight > MOST_BYTES
         ):
             group = self._groups[whose] = _Group()
-            # At the end of this tick.
-            loop.call_soon(self._send, whose, group)
+            group.arguments[key], group.weight = argument, weight
+            return await self._lead(whose, group, key)
         group.arguments[key] = argument
         group.weight += weight
-        group.answers.setdefault(key, []).append(answer)
-        return answer
+        answer: asyncio.Future[R | None] = asyncio.get_running_loop().create_future()
+        group.answers.append((key, answer))
+        return await answer
 
-    async def _at_once(self, key: K, argument: A) -> R | None:
-        self._under_way += 1
+    async def _lead(self, whose: str, group: _Group[K, A, R], key: K) -> R | None:
+        """Wait for who else comes in this tick, ask for all, and return one's own answer."""
+        try:
+            await asyncio.sleep(0)
+            self._close(whose, group)
+            # While the server works on one half, this process hands out the other.
+            many = len(group.arguments)
+            if many > _WHOLE and self._under_way < many // 2:
+                self._start(group.split())
+            outcomes = await self._serve(group)
+        except asyncio.CancelledError:
+            # Who has not given up is asked for again.
+            self._close(whose, group)
+            if group.answers:
+                self._start(group)
+            raise
+        group.answer(outcomes)
+        found = outcomes[key]
+        if isinstance(found, BaseException):
+            raise found
+        return found
+
+    def _start(self, group: _Group[K, A, R]) -> None:
+        """Ask for a group that nobody leads."""
+        task = self._background.start(self._serve(group))
+        # Where the caches are being closed, nothing is found.
+        task.add_done_callback(lambda task: group.answer({} if task.cancelled() else task.result()))
+
+    async def _serve(self, group: _Group[K, A, R]) -> dict[K, _Outcome[R]]:
+        arguments, many = group.arguments, len(group.arguments)
+        self._under_way += many
+        try:
+            if many > 1:
+                try:
+                    found = await self._together(arguments)
+                    return {key: found.get(key) for key in arguments}
+                except Exception:
+                    # What is wrong with one is not the others' business: each is asked by itself.
+                    logger.debug("calls that went together have failed", exc_info=True)
+            outcomes = [await self._outcome(*each) for each in arguments.items()]
+            return dict(zip(arguments, outcomes, strict=True))
+        finally:
+            self._under_way -= many
+
+    async def _outcome(self, key: K, argument: A) -> _Outcome[R]:
         try:
             return await self._alone(key, argument)
-        finally:
-            self._under_way -= 1
+        except Exception as error:
+            return error
 
-    def _send(self, whose: str, group: _Group[K, A, R]) -> None:
+    def _close(self, whose: str, group: _Group[K, A, R]) -> None:
+        """Let nobody join any more."""
         if self._groups.get(whose) is group:
             del self._groups[whose]
-        # While the server works on one half, this process hands out the other.
-        many = len(group.arguments)
-        worth_halving = many > _WHOLE and self._under_way < many // 2
-        for part in group.halves() if worth_halving else (group,):
-            self._under_way += len(part.arguments)
-            task = self._background.start(self._ask(part.arguments))
-            task.add_done_callback(partial(self._settle, part))
-
-    async def _ask(self, arguments: dict[K, A]) -> Mapping[K, _Outcome[R]]:
-        if len(arguments) > 1:
-            try:
-                return await self._together(arguments)
-            except Exception:
-                # What is wrong with one is not the others' business: each is asked by itself.
-                logger.debug("calls that go together have failed", exc_info=True)
-        outcomes = await asyncio.gather(
-            *(self._alone(*each) for each in arguments.items()), return_exceptions=True
-        )
-        return dict(zip(arguments, outcomes, strict=True))
-
-    def _settle(self, group: _Group[K, A, R], task: asyncio.Task[Mapping[K, _Outcome[R]]]) -> None:
-        self._under_way -= len(group.arguments)
-        # Where the caches are being closed, nothing is found.
-        given = {} if task.cancelled() else task.result()
-        for key, answers in group.answers.items():
-            found = given.get(key)
-            for answer in answers:
-                if answer.done():
-                    pass  # its caller was cancelled
-                elif isinstance(found, BaseException):
-                    answer.set_exception(found)
-                else:
-                    answer.set_result(found)
 
 
 class _Group(Generic[K, A, R]):
-    """Calls that go together, and who waits for them."""
+    """Calls that go together, and who waits for them but the one who leads."""
 
     __slots__ = ("answers", "arguments", "weight")
 
     def __init__(self) -> None:
         self.weight = 0
         self.arguments: dict[K, A] = {}
-        self.answers: dict[K, list[asyncio.Future[R | None]]] = {}
+        self.answers: list[tuple[K, asyncio.Future[R | None]]] = []
 
-    def halves(self) -> Iterator[_Group[K, A, R]]:
-        """Two groups with half of the keys each."""
-        keys = list(self.arguments)
-        middle = len(keys) // 2
-        for some in (keys[:middle], keys[middle:]):
-            half: _Group[K, A, R] = _Group()
-            half.arguments = {key: self.arguments[key] for key in some}
-            half.answers = {key: self.answers[key] for key in some}
-            yield half
+    def split(self) -> _Group[K, A, R]:
+        """The second half of the keys, as a group of its own."""
+        keys, other = list(self.arguments), _Group[K, A, R]()
+        for key in keys[len(keys) // 2 :]:
+            other.arguments[key] = self.arguments.pop(key)
+        other.answers = [each for each in self.answers if each[0] in other.arguments]
+        self.answers = [each for each in self.answers if each[0] in self.arguments]
+        return other
+
+    def answer(self, outcomes: Mapping[K, _Outcome[R]]) -> None:
+        """Tell who waits, but for those who have given up."""
+        for key, answer in self.answers:
+            found = outcomes.get(key)
+            if answer.done():
+                pass
+            elif isinstance(found, BaseException):
+                answer.set_exception(found)
+            else:
+                answer.set_result(found)
 
 
 class GatheredReads:
