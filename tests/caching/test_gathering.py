@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from channels import everything_connected
+from channels import everything_connected, until
 from ground import as_superuser
 from tiers import SAMPLES, Process, Sample, a_process, execute
 
@@ -206,6 +206,29 @@ async def test_who_gives_up_takes_nothing_from_the_others(here: Process, ada: Us
     for read in reads[::2]:
         read.cancel()
     assert await asyncio.gather(*reads[1::2]) == [value(1), value(3)]
+
+
+@pytest.mark.parametrize("patient", [[3], [11], [2, 5, 7, 9]], ids=str)
+async def test_whoever_gives_up_and_whenever_the_others_have_their_answers(
+    migrated: IsolatedDatabase, ada: User, patient: list[int]
+) -> None:
+    async with a_process(migrated.dsn("clonedb_app"), policy=FORGETFUL) as process:
+        cache = process.caches.of(ada.id).embedding
+        await cache.put_many({key(n): value(n) for n in range(12)})
+        for ticks in range(12):
+            reads = [asyncio.create_task(cache.get(key(n))) for n in range(12)]
+            for _ in range(ticks):
+                await asyncio.sleep(0)
+            for number, read in enumerate(reads):
+                if number not in patient:
+                    read.cancel()
+            found = await asyncio.gather(*(reads[n] for n in patient))
+            assert found == [value(n) for n in patient]
+            await asyncio.gather(*reads, return_exceptions=True)
+        gathering = cache._state.reads._calls
+        await until(lambda: not gathering._under_way)
+        assert gathering._groups == {}
+        assert cache.statistics().failures == 0
 
 
 async def test_where_the_database_fails_everybody_misses(
