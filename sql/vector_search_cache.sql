@@ -201,7 +201,7 @@ SELECT
     found.results,
     found.document_ids
 FROM unnest(:user_ids::uuid[], :keys::bytea[]) WITH ORDINALITY AS asked (user_id, key, place)
-CROSS JOIN LATERAL (
+CROSS JOIN LATERAL (  -- noqa: ST05
     SELECT
         extract(EPOCH FROM c.expires_at - statement_timestamp())::double precision AS remaining,
         (c.user_id = '00000000-0000-0000-0000-000000000000'::uuid) AS shared,
