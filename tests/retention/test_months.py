@@ -170,8 +170,10 @@ async def _turns(user: UserScope, session: UUID) -> AsyncIterator[Any]:
 async def test_of_two_at_once_one_drops_and_each_month_is_dropped_once(
     worker: Database, database: IsolatedDatabase, ada: UserScope
 ) -> None:
+    # Each meets the other's transactions, and waits for them.
+    patient = {"patience": float(PATIENCE_SECONDS)}
     with switched_on(database, "conversation_turns"):
-        runs = await asyncio.gather(run(worker, database), run(worker, database))
+        runs = await asyncio.gather(*(run(worker, database, **patient) for _ in range(2)))
     steps = [one["conversation_turns"] for one in runs]
     assert sorted(month for step in steps for month in step.months) == OVER
     assert [step.problem for step in steps] == [None, None]
