@@ -39,8 +39,8 @@ class Gathering(Generic[K, A, R]):
     """One kind of call to one cache's table in a process.
 
     `alone` makes a call; `together` makes several, by their keys, and gives nothing where they
-    failed. Callers with the same key share an answer where `shared`, else they take turns. A
-    statement is of `most` keys, and MOST_BYTES as `weigh` counts them, or fewer.
+    failed. Callers with the same key share an answer where `shared`, else each has another
+    statement. One is of `most` keys, and MOST_BYTES as `weigh` counts them, or fewer.
     """
 
     __slots__ = (
@@ -115,7 +115,7 @@ class Gathering(Generic[K, A, R]):
         except asyncio.CancelledError:
             # Who has not given up is asked for again.
             self._close(whose, group)
-            if group.answers:
+            if not all(answer.done() for _, answer in group.answers):
                 self._start(group)
             raise
         group.answer(outcomes)
@@ -141,8 +141,7 @@ class Gathering(Generic[K, A, R]):
                 except Exception:
                     # What is wrong with one is not the others' business: each is asked by itself.
                     logger.debug("calls that went together have failed", exc_info=True)
-            outcomes = [await self._outcome(*each) for each in arguments.items()]
-            return dict(zip(arguments, outcomes, strict=True))
+            return {key: await self._outcome(key, each) for key, each in arguments.items()}
         finally:
             self._under_way -= many
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 from uuid import UUID
@@ -78,7 +78,7 @@ class Table(Generic[K, V]):
         if not rows:
             return None
         remaining, shared, *columns = rows[0]
-        return Found(self._value(columns), remaining, shared)
+        return Found(self._value(*columns), remaining, shared)
 
     async def look_each(
         self, database: DatabaseScope, asked: Mapping[tuple[str, bytes], Owner]
@@ -94,12 +94,10 @@ class Table(Generic[K, V]):
             self._failed,
             "look",
         )
-        places, value = list(asked), self._kind.value
+        places, value = list(asked), self._value
         return {
-            places[place - 1]: Found(
-                None if first is None else value(first, *others), remaining, shared
-            )
-            for place, remaining, shared, first, *others in rows or ()
+            places[place - 1]: Found(value(*columns), remaining, shared)
+            for place, remaining, shared, *columns in rows or ()
         }
 
     async def hottest(self, scope: Scope, limit: int) -> list[tuple[bytes, Found]]:
@@ -110,7 +108,7 @@ class Table(Generic[K, V]):
             "look",
         )
         return [
-            (digest, Found(self._value(columns), remaining, shared))
+            (digest, Found(self._value(*columns), remaining, shared))
             for digest, remaining, shared, *columns in rows or ()
         ]
 
@@ -225,8 +223,7 @@ class Table(Generic[K, V]):
         )
         return None if rows is None else bool(rows)
 
-    def _value(self, columns: Iterable[Any]) -> V | None:
-        first, *others = columns
+    def _value(self, first: Any, *others: Any) -> V | None:
         return None if first is None else self._kind.value(first, *others)
 
 
